@@ -1,0 +1,1 @@
+"""Heartbeats on their way through Event Hubs: wire format, publishing, canaries."""

@@ -1,0 +1,1 @@
+"""Sessions and facilities in Redis: every key, every script, and the typed calls around them."""

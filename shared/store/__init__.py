@@ -1,0 +1,1 @@
+"""Status, history and directory in SQL: two database roles, two dialects."""

@@ -1,0 +1,1 @@
+"""The durable record of what changed: streams in Redis, read by consumer groups."""
