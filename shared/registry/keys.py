@@ -1,0 +1,125 @@
+"""Every Redis key of the product, in one place.
+
+Keys of a partition share the hash tag `{pNN}`, so that one script touches one cluster slot. Ids never hold a `/`
+(see `shared.domain.heartbeat`), which therefore separates them.
+"""
+
+from dataclasses import dataclass
+from zlib import crc32
+
+PARTITIONS = 16
+
+EPOCH = "epoch"
+"""When this Redis data began (ms). Absent: the data was lost, or this is the first start."""
+PIPELINE = "pipeline"
+"""Hash: watermark, stale_since, hold_until, swept_at (all ms)."""
+INGESTED = "ingested"
+"""Hash, Event Hubs partition to the send time (ms) of the newest canary ingested from it."""
+DIRECTORY_GENERATION = "directory:generation"
+DIRECTORY_REGIONS = "directory:regions"
+"""Hash, region id to name."""
+DIRECTORY_FACILITIES = "directory:facilities"
+"""Hash, facility id to a JSON array: county id, region id, name."""
+DIRECTORY_USERS = "directory:users"
+"""Hash, user id to a JSON array: name, facility ids…"""
+DEAD_LETTERS = "dead-letters"
+"""Stream of what could not be understood, with the reason."""
+COUNTERS = "counters"
+"""Hash of totals since the epoch: heartbeats, duplicates, late, ended, unassigned, dead_letters."""
+BROADCAST_LEASE = "lease:broadcast"
+BROADCAST_WANTED = "broadcast:wanted"
+"""Raised by whoever appended a change; the lease is only given back when it has not moved meanwhile."""
+SWEEP_LEASE = "lease:sweep"
+MONITOR_LEASE = "lease:monitor"
+
+EXPIRED_CHANNEL = "__keyevent@0__:expired"
+
+
+def sequence(region_id: str) -> str:
+    """The number of the newest message of a region."""
+    return f"sequence:{region_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """The keys of one partition of facilities."""
+
+    number: int
+
+    @property
+    def tag(self) -> str:
+        """The hash tag."""
+        return f"{{p{self.number:02d}}}"
+
+    @property
+    def deadlines(self) -> str:
+        """Sorted set, facility id to the earliest moment (ms) at which the sweep must look at it."""
+        return f"deadlines:{self.tag}"
+
+    @property
+    def facilities(self) -> str:
+        """Hash, facility id to its packed state (see `lua/prelude.lua`)."""
+        return f"facilities:{self.tag}"
+
+    @property
+    def seen(self) -> str:
+        """Hash, facility id to the receivedAt (ms) of its newest heartbeat."""
+        return f"seen:{self.tag}"
+
+    @property
+    def changes(self) -> str:
+        """Stream of facility changes, read by the groups `broadcast` and `sql`."""
+        return f"changes:{self.tag}"
+
+    @property
+    def ended(self) -> str:
+        """Stream of ended sessions, read by the group `sql`."""
+        return f"ended:{self.tag}"
+
+    @property
+    def ended_ids(self) -> str:
+        """Sorted set, `user/session` ended by command to the moment (ms) until which nothing brings it back."""
+        return f"ended-ids:{self.tag}"
+
+    @property
+    def watermark(self) -> str:
+        """The moment (ms) up to which every end in this partition has been decided."""
+        return f"watermark:{self.tag}"
+
+    def script_keys(self) -> list[str]:
+        """Returns KEYS as every script of `lua/` expects them."""
+        return [
+            self.deadlines,
+            self.facilities,
+            self.seen,
+            self.changes,
+            self.ended,
+            self.ended_ids,
+            self.watermark,
+        ]
+
+    def sessions(self, facility_id: str) -> str:
+        """The session value list of a facility: hash, `user/session` to its packed value."""
+        return f"sessions:{self.tag}:{facility_id}"
+
+    def session(self, facility_id: str, session_id: str) -> str:
+        """One entry of the session list: exists while the session is online; `session_id` is `user/session`."""
+        return f"session:{self.tag}:{facility_id}/{session_id}"
+
+
+ALL_PARTITIONS = tuple(Partition(number) for number in range(PARTITIONS))
+
+
+def partition_of(facility_id: str, user_id: str = "") -> Partition:
+    """Returns the partition of a facility; sessions without a facility are spread by their user."""
+    return ALL_PARTITIONS[crc32((facility_id or user_id).encode()) % PARTITIONS]
+
+
+def facility_of_session_key(key: str) -> tuple[Partition, str] | None:
+    """Returns the partition and facility of an expired session-list key, or None for any other key."""
+    prefix, _, rest = key.partition(":")
+    tag, _, identity = rest.partition(":")
+    facility_id, separator, _ = identity.partition("/")
+    if prefix != "session" or not separator:
+        return None
+    return next(((partition, facility_id) for partition in ALL_PARTITIONS if partition.tag == tag), None)

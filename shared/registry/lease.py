@@ -1,0 +1,53 @@
+"""Leases: one holder at a time, given up by time when the holder dies."""
+
+from secrets import token_hex
+
+from redis.asyncio import Redis
+
+from shared.registry.client import redis_errors
+from shared.registry.scripts import load
+
+
+class Lease:
+    """A named lease of one process. Holding it prevents double work; it is never what correctness rests on."""
+
+    def __init__(self, client: Redis, key: str, duration: int, *, wanted: str | None = None) -> None:
+        """`duration` in ms. `wanted`: a counter raised by others who need the holder to look (again)."""
+        self._client = client
+        self._key = key
+        self._wanted = wanted
+        self._duration = duration
+        self._token = token_hex(8)
+        self._release = load(client, "release_lease", prelude=False)
+        self._renew = load(client, "renew_lease", prelude=False)
+
+    async def acquire(self) -> bool:
+        """Returns whether this process holds the lease now, having taken it."""
+        with redis_errors():
+            return bool(await self._client.set(self._key, self._token, nx=True, px=self._duration))
+
+    async def renew(self) -> bool:
+        """Returns False when the lease has been lost."""
+        with redis_errors():
+            return bool(await self._renew(keys=[self._key], args=[self._token, self._duration]))
+
+    async def want(self) -> None:
+        """Makes the holder, whoever it is, look once more before it gives the lease back."""
+        with redis_errors():
+            await self._client.incr(self._counter())
+
+    async def wanted(self) -> bytes:
+        """Returns the counter, to be read before looking and handed to `release` after."""
+        with redis_errors():
+            return await self._client.get(self._counter()) or b"0"
+
+    async def release(self, seen: bytes | None = None) -> bool:
+        """Returns True when given back; False when somebody wanted something since `seen`: look again."""
+        keys = [self._key] if seen is None else [self._key, self._counter()]
+        with redis_errors():
+            return bool(await self._release(keys=keys, args=[self._token, seen or b""]))
+
+    def _counter(self) -> str:
+        if self._wanted is None:
+            raise ValueError(f"lease {self._key} has no counter of wants")
+        return self._wanted

@@ -1,0 +1,83 @@
+-- Applies heartbeats to the sessions and facilities of one partition. Any order and any repetition give the
+-- same states (contract, rules 2, 4 and 5).
+--
+-- ARGV[4] msgpack: [[facility, [[user/session, receivedAt ms, leaving 0|1], …]], …]
+-- Returns {applied, duplicates, late, ended, changes}: heartbeats that told something new, that told nothing new,
+-- whose own deadline was behind the watermark, whose session was ended by command; and status changes appended.
+
+local decided = watermark()
+local applied, duplicates, late, ended, changes = 0, 0, 0, 0, 0
+
+for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
+  local facility, messages = group[1], group[2]
+  local values = sessions_key(facility)
+  local state = nil
+  local newest, look_at = 0, nil
+
+  for _, message in ipairs(messages) do
+    local id, at, leaving = message[1], message[2], message[3] == 1
+    local until_at = redis.call('ZSCORE', ENDED_IDS, id)
+    local raw = redis.call('HGET', values, id)
+    local started, beat, leave, over, life = 0, 0, 0, 0, PENDING
+    if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
+    if not leaving and at > newest then newest = at end
+
+    if until_at and at <= tonumber(until_at) then
+      ended = ended + 1
+    elseif (leaving and at <= leave) or (not leaving and at <= beat and (at >= started or at < over)) then
+      duplicates = duplicates + 1
+    else
+      local was_online = life == ONLINE
+      if leaving then
+        leave = math.max(leave, at)
+      elseif was_online then
+        -- A message older than its known beginning moves that back (never into its previous life, see above).
+        started = math.min(started, at)
+        beat = math.max(beat, at)
+      else
+        beat = math.max(beat, at)
+      end
+      local due = deadline(beat, leave)
+
+      if was_online then
+        applied = applied + 1
+        redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
+        local key = session_key(facility, id)
+        if redis.call('PEXPIREAT', key, due + KEY_SLACK) == 0 then
+          redis.call('SET', key, '', 'PXAT', due + KEY_SLACK)
+        end
+        if leaving then look_at = math.min(look_at or due, due) end
+      elseif leaving then
+        -- Not online: nothing happens now, but an earlier heartbeat may still arrive and must find this leave.
+        if at + ttl > decided then
+          applied = applied + 1
+          redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, life))
+          if life == PENDING then look_at = math.min(look_at or leave + ttl, leave + ttl) end
+        else
+          late = late + 1
+        end
+      elseif at < beat or due <= decided then
+        late = late + 1
+      else
+        applied = applied + 1
+        started = math.max(at, over)
+        redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
+        redis.call('SET', session_key(facility, id), '', 'PXAT', due + KEY_SLACK)
+        look_at = math.min(look_at or due, due)
+        state = state or load_facility(facility)
+        state.sessions = state.sessions + 1
+        if state.online == 0 then
+          changes = changes + turn(facility, state, 1, started, 0, state.sessions)
+        end
+      end
+    end
+  end
+
+  if state then save_facility(facility, state) end
+  if look_at then redis.call('ZADD', DEADLINES, 'LT', look_at, facility) end
+  if newest > tonumber(redis.call('HGET', SEEN, facility) or '0') then
+    redis.call('HSET', SEEN, facility, newest)
+  end
+end
+
+return { applied, duplicates, late, ended, changes }

@@ -1,0 +1,80 @@
+-- Prelude: put in front of every script of this folder. It names KEYS, packs and unpacks values,
+-- and holds the two transitions of a facility, so that each rule stands once.
+--
+-- KEYS[1] deadlines   KEYS[2] facilities   KEYS[3] seen      KEYS[4] changes
+-- KEYS[5] ended       KEYS[6] ended-ids    KEYS[7] watermark  (see keys.py)
+-- ARGV[1] hash tag of the partition, e.g. {p03}
+-- ARGV[2] session TTL in ms
+-- ARGV[3] leave grace in ms
+-- Further ARGV: each script's own.
+
+local DEADLINES, FACILITIES, SEEN, CHANGES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local ENDED_STREAM, ENDED_IDS, WATERMARK = KEYS[5], KEYS[6], KEYS[7]
+local tag, ttl, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+
+-- Offline gaps shorter than this may be left out (contract, rule 5).
+local SHORTEST_GAP = 5000
+-- The session-list key outlives its deadline a little, so that its notification finds the watermark past it.
+local KEY_SLACK = 500
+
+local ONLINE, EXPIRED, LEFT, ENDED, PENDING = 0, 1, 2, 3, 4
+-- PENDING: only `leaving` was heard so far; remembered because an earlier heartbeat may still be on its way.
+local LOGGED = 128 -- added to an ended state once SQL holds it
+local REASON = { [0] = 'heartbeat', 'expired', 'left', 'ended' }
+
+-- Session value: started, last beat, last leave, ended (ms; 0 = none), state.
+-- While online, `ended` holds the end of the session's previous life, below which its start must not move.
+local SESSION = '>I6I6I6I6B'
+-- Facility state: status (1 online), since, version, online sessions, reason, newest end, its reason.
+local FACILITY = '>BI6I6I4BI6B'
+
+local function sessions_key(facility) return 'sessions:' .. tag .. ':' .. facility end
+local function session_key(facility, id) return 'session:' .. tag .. ':' .. facility .. '/' .. id end
+
+local function watermark() return tonumber(redis.call('GET', WATERMARK) or '0') end
+
+-- Contract, rule 2: the message with the greatest receivedAt decides; at a tie `leaving` does.
+local function deadline(beat, leave)
+  if leave >= beat then return leave + grace, LEFT end
+  return beat + ttl, EXPIRED
+end
+
+-- When no message older than the watermark could bring an ended session back any more.
+local function forgettable_at(beat, leave, over) return math.max(beat, leave, over) + ttl end
+
+local function load_facility(facility)
+  local raw = redis.call('HGET', FACILITIES, facility)
+  if not raw then
+    return { online = 0, since = 0, version = 0, sessions = 0, reason = 0, end_at = 0, end_reason = 0 }
+  end
+  local online, since, version, sessions, reason, end_at, end_reason = struct.unpack(FACILITY, raw)
+  return { online = online, since = since, version = version, sessions = sessions, reason = reason,
+           end_at = end_at, end_reason = end_reason }
+end
+
+local function save_facility(facility, state)
+  redis.call('HSET', FACILITIES, facility, struct.pack(FACILITY, state.online, state.since, state.version,
+    state.sessions, state.reason, state.end_at, state.end_reason))
+end
+
+-- Makes one numbered transition and appends it to the stream; returns how many were appended.
+-- `since` never goes back. Sessions of nobody's facility ('') are kept, but nothing is announced of them.
+local function turn(facility, state, online, at, reason, sessions)
+  state.online, state.reason = online, reason
+  state.since = math.max(at, state.since)
+  state.version = state.version + 1
+  if facility == '' then return 0 end
+  redis.call('XADD', CHANGES, '*', 'kind', 'status', 'facility', facility,
+    'status', online == 1 and 'online' or 'offline', 'since', state.since, 'version', state.version,
+    'sessions', sessions, 'reason', REASON[reason])
+  return 1
+end
+
+local function note_end(state, at, reason)
+  if at >= state.end_at then state.end_at, state.end_reason = at, reason end
+end
+
+local function log_end(facility, id, started, ended, reason)
+  redis.call('XADD', ENDED_STREAM, '*', 'facility', facility, 'id', id, 'started', started, 'ended', ended,
+    'reason', REASON[reason])
+end

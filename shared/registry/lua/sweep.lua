@@ -1,0 +1,106 @@
+-- Ends the sessions of one partition whose deadline the watermark has passed, earliest first, each at its deadline.
+--
+-- ARGV[4] watermark in ms
+-- ARGV[5] most facilities to visit in this call (those that tie with the last one are visited too)
+-- ARGV[6] while this moment (ms) is ahead nobody expires, only `left` counts; 0 = no hold
+-- ARGV[7] facility to visit alone, whatever its turn; absent or '' = all that are due
+-- Returns {ended, changes, more}: sessions ended, status changes appended, 1 when another call is needed.
+
+local reached, limit, hold_until, only = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
+
+local function by_deadline(a, b)
+  if a.due ~= b.due then return a.due < b.due end
+  return a.id < b.id
+end
+
+-- Returns the sessions that are over, and when the earliest of the others began and must next be looked at.
+local function examine(facility, upto)
+  local values = sessions_key(facility)
+  local over, began, look_at = {}, nil, nil
+  local function look(at) look_at = math.min(look_at or at, at) end
+
+  local flat = redis.call('HGETALL', values)
+  for i = 1, #flat, 2 do
+    local id = flat[i]
+    local started, beat, leave, ended, life = struct.unpack(SESSION, flat[i + 1])
+    if life == ONLINE then
+      local due, reason = deadline(beat, leave)
+      local held = reason == EXPIRED and hold_until > 0
+      if due <= upto and not held then
+        over[#over + 1] = { id = id, started = started, beat = beat, leave = leave, due = due, reason = reason }
+      else
+        began = math.min(began or started, started)
+        look(held and math.max(due, hold_until) or due)
+      end
+    elseif life == PENDING then
+      if leave + ttl <= upto then redis.call('HDEL', values, id) else look(leave + ttl) end
+    elseif life >= LOGGED then
+      local at = forgettable_at(beat, leave, ended)
+      if at <= upto then redis.call('HDEL', values, id) else look(at) end
+    end
+  end
+  table.sort(over, by_deadline)
+  return over, began, look_at
+end
+
+-- Ends the given sessions of a facility in order; where nobody was there for a while in between, the facility
+-- was offline for that while. `began` is when the earliest remaining session began, nil without any.
+local function finish(facility, over, began)
+  local values, state, changes = sessions_key(facility), load_facility(facility), 0
+  local next_began = {}
+  local earliest = began
+  for i = #over, 1, -1 do
+    next_began[i] = earliest or false
+    earliest = math.min(earliest or over[i].started, over[i].started)
+  end
+
+  for i, session in ipairs(over) do
+    redis.call('HSET', values, session.id,
+      struct.pack(SESSION, session.started, session.beat, session.leave, session.due, session.reason))
+    log_end(facility, session.id, session.started, session.due, session.reason)
+    note_end(state, session.due, session.reason)
+    state.sessions = state.sessions - 1
+
+    local next_start = next_began[i]
+    local empty = not next_start
+    local gap = next_start and next_start - state.end_at >= SHORTEST_GAP and state.end_at >= state.since
+    if state.online == 1 and (empty or gap) then
+      changes = changes + turn(facility, state, 0, state.end_at, state.end_reason, 0)
+    end
+    if state.online == 0 and gap then
+      changes = changes + turn(facility, state, 1, next_start, 0, state.sessions)
+    end
+  end
+  save_facility(facility, state)
+  return changes
+end
+
+local upto, due = reached, nil
+if only and only ~= '' then
+  due = { only }
+else
+  -- When there is too much for one call, stop at a moment: everything up to it is decided, nothing after it.
+  local last = redis.call('ZRANGE', DEADLINES, '-inf', reached, 'BYSCORE', 'LIMIT', limit - 1, 1, 'WITHSCORES')
+  if last[2] then upto = tonumber(last[2]) end
+  due = redis.call('ZRANGE', DEADLINES, '-inf', upto, 'BYSCORE')
+end
+
+local ended, changes = 0, 0
+for _, facility in ipairs(due) do
+  local over, began, look_at = examine(facility, upto)
+  if #over > 0 then
+    ended = ended + #over
+    changes = changes + finish(facility, over, began)
+  end
+  if look_at then
+    redis.call('ZADD', DEADLINES, look_at, facility)
+  else
+    redis.call('ZREM', DEADLINES, facility)
+  end
+end
+
+-- During a hold, and by a visit to one facility, nothing is decided for the partition as a whole.
+if hold_until == 0 and not (only and only ~= '') and upto > watermark() then
+  redis.call('SET', WATERMARK, string.format('%.0f', upto))
+end
+return { ended, changes, upto < reached and 1 or 0 }

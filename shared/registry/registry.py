@@ -1,0 +1,205 @@
+"""Sessions and facilities in Redis: one typed call per script, one script call per partition."""
+
+import asyncio
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgpack
+from redis.asyncio import Redis
+
+from shared.domain.facility import FacilityState, FacilityStatus
+from shared.domain.heartbeat import Heartbeat
+from shared.domain.session import EndedSession, SessionTiming
+from shared.registry import keys
+from shared.registry.client import redis_errors
+from shared.registry.keys import Partition
+from shared.registry.scripts import load
+
+_REASONS = ("heartbeat", "expired", "left", "ended")
+UNASSIGNED = ""
+"""The facility of sessions that belong to none: kept and counted, never announced."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What a batch of heartbeats did; the sum of the first four is the number of messages given."""
+
+    applied: int = 0
+    duplicates: int = 0
+    late: int = 0
+    ended: int = 0
+    changes: int = 0
+
+    def __add__(self, other: "IngestResult") -> "IngestResult":
+        return IngestResult(
+            self.applied + other.applied,
+            self.duplicates + other.duplicates,
+            self.late + other.late,
+            self.ended + other.ended,
+            self.changes + other.changes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """How many presences ended and how many status changes that made; `more`: work is left behind."""
+
+    ended: int = 0
+    changes: int = 0
+    more: bool = False
+
+
+class Registry:
+    """The sessions of all facilities. Raises DependencyUnavailableError("redis") when Redis cannot answer."""
+
+    def __init__(self, client: Redis, timing: SessionTiming) -> None:
+        self._client = client
+        self._timing = timing
+        self._ingest = load(client, "ingest")
+        self._sweep = load(client, "sweep")
+        self._end_session = load(client, "end_session")
+        self._purge = load(client, "purge")
+
+    async def ingest(self, placed: Iterable[tuple[str, Heartbeat]]) -> IngestResult:
+        """Applies heartbeats, each to the facility it is paired with (`UNASSIGNED` for none); returns what they did.
+
+        Partitions are independent: after an error some may have been applied, and the same call may be repeated.
+        """
+        groups: dict[Partition, dict[str, list[tuple[str, int, int]]]] = {}
+        for facility_id, beat in placed:
+            partition = keys.partition_of(facility_id, beat.user_id)
+            messages = groups.setdefault(partition, {}).setdefault(facility_id, [])
+            messages.append((f"{beat.user_id}/{beat.session_id}", beat.received_at, int(beat.leaving)))
+        with redis_errors():
+            results = await asyncio.gather(
+                *(
+                    self._ingest(
+                        keys=partition.script_keys(),
+                        args=[*self._common(partition), msgpack.packb(list(by_facility.items()))],
+                    )
+                    for partition, by_facility in groups.items()
+                )
+            )
+        return sum((IngestResult(*result) for result in results), IngestResult())
+
+    async def sweep(
+        self, partition: Partition, watermark: int, *, limit: int = 500, hold_until: int = 0
+    ) -> SweepResult:
+        """Ends what is due at `watermark` in one partition, at most about `limit` facilities of it.
+
+        With `hold_until` (ms) nobody expires; sessions that left still end.
+        """
+        return await self._call_sweep(partition, watermark, limit, hold_until, "")
+
+    async def sweep_facility(
+        self, facility_id: str, partition: Partition, watermark: int, *, hold_until: int = 0
+    ) -> SweepResult:
+        """Ends what is due at `watermark` in one facility, out of turn."""
+        return await self._call_sweep(partition, watermark, 1, hold_until, facility_id)
+
+    async def end_session(
+        self, user_id: str, session_id: str, facility_ids: Iterable[str], now: int, until: int
+    ) -> SweepResult:
+        """Ends a session at once at the given facilities; nothing received up to `until` brings it back anywhere."""
+        places: dict[Partition, list[str]] = {partition: [] for partition in keys.ALL_PARTITIONS}
+        for facility_id in {*facility_ids, UNASSIGNED}:
+            places[keys.partition_of(facility_id, user_id)].append(facility_id)
+        with redis_errors():
+            results = await asyncio.gather(
+                *(
+                    self._end_session(
+                        keys=partition.script_keys(),
+                        args=[*self._common(partition), f"{user_id}/{session_id}", now, until, *facilities],
+                    )
+                    for partition, facilities in places.items()
+                )
+            )
+        return SweepResult(sum(ended for ended, _ in results), sum(changes for _, changes in results))
+
+    async def purge(self, logged: Sequence[EndedSession]) -> int:
+        """Lets go of ended sessions that SQL now holds; returns how many went at once, the sweep takes the others."""
+        groups: dict[Partition, list[str | int]] = {}
+        for session in logged:
+            partition = keys.partition_of(session.facility_id, session.user_id)
+            identity = f"{session.user_id}/{session.session_id}"
+            groups.setdefault(partition, []).extend((session.facility_id, identity, session.ended_at))
+        with redis_errors():
+            return sum(
+                await asyncio.gather(
+                    *(
+                        self._purge(keys=partition.script_keys(), args=[*self._common(partition), *triples])
+                        for partition, triples in groups.items()
+                    )
+                )
+            )
+
+    async def facility_states(self, facility_ids: Sequence[str]) -> list[FacilityState]:
+        """Returns the states of facilities in the order given; one never heard of is offline at version 0."""
+        groups: dict[Partition, list[str]] = {}
+        for facility_id in facility_ids:
+            groups.setdefault(keys.partition_of(facility_id), []).append(facility_id)
+        found: dict[str, FacilityState] = {}
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition, members in groups.items():
+                pipe.hmget(partition.facilities, members)
+                pipe.hmget(partition.seen, members)
+            rows = await pipe.execute()
+        for members, packed, seen in zip(groups.values(), rows[::2], rows[1::2], strict=True):
+            for facility_id, state, last_seen in zip(members, packed, seen, strict=True):
+                found[facility_id] = _facility_state(facility_id, state, last_seen)
+        return [found[facility_id] for facility_id in facility_ids]
+
+    async def region_sequences(self, region_ids: Sequence[str]) -> dict[str, int]:
+        """Returns the number of each region's newest message, 0 where none was sent."""
+        if not region_ids:
+            return {}
+        with redis_errors():
+            values = await self._client.mget([keys.sequence(region_id) for region_id in region_ids])
+        return {region_id: int(value or 0) for region_id, value in zip(region_ids, values, strict=True)}
+
+    async def count(self, counters: Mapping[str, int]) -> None:
+        """Adds to the totals shown to operators."""
+        nonzero = {name: amount for name, amount in counters.items() if amount}
+        if not nonzero:
+            return
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for name, amount in nonzero.items():
+                pipe.hincrby(keys.COUNTERS, name, amount)
+            await pipe.execute()
+
+    async def ping(self) -> None:
+        """Returns if Redis answers."""
+        with redis_errors():
+            await self._client.ping()
+
+    async def _call_sweep(
+        self, partition: Partition, watermark: int, limit: int, hold_until: int, facility_id: str
+    ) -> SweepResult:
+        with redis_errors():
+            ended, changes, more = await self._sweep(
+                keys=partition.script_keys(),
+                args=[*self._common(partition), watermark, limit, hold_until, facility_id],
+            )
+        return SweepResult(ended, changes, bool(more))
+
+    def _common(self, partition: Partition) -> list[str | int]:
+        return [partition.tag, self._timing.ttl, self._timing.leave_grace]
+
+
+def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | None) -> FacilityState:
+    seen = int(last_seen) if last_seen else None
+    if packed is None:
+        return FacilityState(facility_id, last_seen=seen)
+    online, since, version, sessions, reason = struct.unpack(">B6s6sIB7x", packed)
+    return FacilityState(
+        facility_id=facility_id,
+        status=FacilityStatus.ONLINE if online else FacilityStatus.OFFLINE,
+        since=int.from_bytes(since),
+        version=int.from_bytes(version),
+        sessions=sessions,
+        reason=_REASONS[reason],
+        last_seen=seen,
+    )

