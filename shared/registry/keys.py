@@ -11,17 +11,14 @@ PARTITIONS = 16
 
 EPOCH = "epoch"
 """When this Redis data began (ms). Absent: the data was lost, or this is the first start."""
-PIPELINE = "pipeline"
+PIPELINE = "pipeline:{p00}"
 """Hash: watermark, stale_since, hold_until, swept_at (all ms)."""
+CONTROL_STREAM = "changes:{p00}"
+"""Where announcements to every region go; the stream of partition 0, so that all numbered messages share one way."""
 INGESTED = "ingested"
 """Hash, Event Hubs partition to the send time (ms) of the newest canary ingested from it."""
 DIRECTORY_GENERATION = "directory:generation"
-DIRECTORY_REGIONS = "directory:regions"
-"""Hash, region id to name."""
-DIRECTORY_FACILITIES = "directory:facilities"
-"""Hash, facility id to a JSON array: county id, region id, name."""
-DIRECTORY_USERS = "directory:users"
-"""Hash, user id to a JSON array: name, facility ids…"""
+DIRECTORY_FINGERPRINT = "directory:fingerprint"
 DEAD_LETTERS = "dead-letters"
 """Stream of what could not be understood, with the reason."""
 COUNTERS = "counters"
@@ -31,8 +28,24 @@ BROADCAST_WANTED = "broadcast:wanted"
 """Raised by whoever appended a change; the lease is only given back when it has not moved meanwhile."""
 SWEEP_LEASE = "lease:sweep"
 MONITOR_LEASE = "lease:monitor"
+RECOVERY_LEASE = "lease:recovery"
 
 EXPIRED_CHANNEL = "__keyevent@0__:expired"
+
+
+def directory_regions(generation: int) -> str:
+    """Hash, region id to name."""
+    return f"directory:{generation}:regions"
+
+
+def directory_facilities(generation: int) -> str:
+    """Hash, facility id to a JSON array: county id, region id, name."""
+    return f"directory:{generation}:facilities"
+
+
+def directory_users(generation: int) -> str:
+    """Hash, user id to a JSON array: name, facility ids…"""
+    return f"directory:{generation}:users"
 
 
 def sequence(region_id: str) -> str:

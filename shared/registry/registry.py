@@ -13,6 +13,7 @@ from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
 from shared.registry import keys
 from shared.registry.client import redis_errors
+from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
 from shared.registry.scripts import load
 
@@ -60,6 +61,8 @@ class Registry:
         self._sweep = load(client, "sweep")
         self._end_session = load(client, "end_session")
         self._purge = load(client, "purge")
+        self._depart = load(client, "depart")
+        self._restore = load(client, "restore")
 
     async def ingest(self, placed: Iterable[tuple[str, Heartbeat]]) -> IngestResult:
         """Applies heartbeats, each to the facility it is paired with (`UNASSIGNED` for none); returns what they did.
@@ -133,6 +136,75 @@ class Registry:
                     )
                 )
             )
+
+    async def depart(self, departures: Iterable[Departure], now: int) -> int:
+        """Appends the announcement that facilities left their region; returns the changes appended."""
+        changes = 0
+        with redis_errors():
+            for departure in departures:
+                partition = keys.partition_of(departure.facility_id)
+                changes += await self._depart(
+                    keys=partition.script_keys(),
+                    args=[
+                        *self._common(partition),
+                        departure.facility_id,
+                        departure.region_id,
+                        now,
+                        int(departure.moved),
+                    ],
+                )
+        return changes
+
+    async def restore(self, states: Iterable[FacilityState], loss: int, *, version_jump: int) -> int:
+        """Rebuilds facilities from their recorded states after a loss of Redis data at `loss`; returns how many.
+
+        Versions jump ahead by more than can have been lost, so that none is used twice.
+        """
+        groups: dict[Partition, list[tuple[str, int, int, int, int]]] = {}
+        for state in states:
+            online = int(state.status == FacilityStatus.ONLINE)
+            reason = _REASONS.index(state.reason) if state.reason in _REASONS else 0
+            row = (state.facility_id, online, state.since or 0, state.version + version_jump, reason)
+            groups.setdefault(keys.partition_of(state.facility_id), []).append(row)
+        with redis_errors():
+            return sum(
+                await asyncio.gather(
+                    *(
+                        self._restore(
+                            keys=partition.script_keys(),
+                            args=[*self._common(partition), loss, msgpack.packb(rows)],
+                        )
+                        for partition, rows in groups.items()
+                    )
+                )
+            )
+
+    async def block(self, ended: Iterable[tuple[str, str, int]]) -> None:
+        """Keeps sessions ended by command ended: (user, session, until ms) each, in every partition."""
+        scores = {f"{user_id}/{session_id}": until for user_id, session_id, until in ended}
+        if not scores:
+            return
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_PARTITIONS:
+                pipe.zadd(partition.ended_ids, scores, gt=True)
+            await pipe.execute()
+
+    async def blocked(self, since: int) -> list[tuple[str, str, int]]:
+        """Returns the sessions ended by command whose block reaches beyond `since` (ms): (user, session, until)."""
+        with redis_errors():
+            rows = await self._client.zrangebyscore(
+                keys.ALL_PARTITIONS[0].ended_ids, f"({since}", "+inf", withscores=True
+            )
+        return [(*identity.decode().split("/"), int(until)) for identity, until in rows]
+
+    async def unblock(self, now: int) -> None:
+        """Forgets blocks whose time is over."""
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_PARTITIONS:
+                pipe.zremrangebyscore(partition.ended_ids, "-inf", f"({now}")
+            await pipe.execute()
 
     async def facility_states(self, facility_ids: Sequence[str]) -> list[FacilityState]:
         """Returns the states of facilities in the order given; one never heard of is offline at version 0."""

@@ -20,6 +20,8 @@ local KEY_SLACK = 500
 local ONLINE, EXPIRED, LEFT, ENDED, PENDING = 0, 1, 2, 3, 4
 -- PENDING: only `leaving` was heard so far; remembered because an earlier heartbeat may still be on its way.
 local LOGGED = 128 -- added to an ended state once SQL holds it
+-- Stands for the unknown sessions of a facility restored from SQL (see restore.lua); never logged.
+local NAMELESS = '/'
 local REASON = { [0] = 'heartbeat', 'expired', 'left', 'ended' }
 
 -- Session value: started, last beat, last leave, ended (ms; 0 = none), state.
@@ -75,6 +77,7 @@ local function note_end(state, at, reason)
 end
 
 local function log_end(facility, id, started, ended, reason)
+  if id == NAMELESS then return end
   redis.call('XADD', ENDED_STREAM, '*', 'facility', facility, 'id', id, 'started', started, 'ended', ended,
     'reason', REASON[reason])
 end

@@ -55,8 +55,12 @@ local function finish(facility, over, began)
   end
 
   for i, session in ipairs(over) do
-    redis.call('HSET', values, session.id,
-      struct.pack(SESSION, session.started, session.beat, session.leave, session.due, session.reason))
+    if session.id == NAMELESS then
+      redis.call('HDEL', values, NAMELESS)
+    else
+      redis.call('HSET', values, session.id,
+        struct.pack(SESSION, session.started, session.beat, session.leave, session.due, session.reason))
+    end
     log_end(facility, session.id, session.started, session.due, session.reason)
     note_end(state, session.due, session.reason)
     state.sessions = state.sessions - 1

@@ -1,0 +1,22 @@
+"""Event Hubs → sessions."""
+
+import azure.functions as func
+
+from shared.bootstrap import services
+from shared.pipeline.ingest import StreamEvent
+
+bp = func.Blueprint()
+
+
+@bp.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name="%EVENT_HUB_NAME%",
+    connection="EventHubConnection",
+    consumer_group="%EVENT_HUB_CONSUMER_GROUP%",
+    cardinality="many",
+)
+# Without end: the partition pauses until its dependencies are back, and nothing is lost.
+@bp.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:01")
+async def ingest_heartbeats(events: list[func.EventHubEvent]) -> None:
+    """Applies one batch of one partition; fails as a whole only when a dependency is away."""
+    await services().ingest.apply([StreamEvent(event.get_body(), event.sequence_number) for event in events])

@@ -1,0 +1,1 @@
+"""The use cases behind the event and timer functions: ingest, sweep, monitor."""

@@ -1,0 +1,114 @@
+"""Heartbeats from the stream into sessions."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched
+
+from shared.broadcast.broadcaster import Broadcaster
+from shared.domain.heartbeat import Heartbeat
+from shared.events.codec import Canary, ForeignEventError, Packet, decode
+from shared.pipeline.recovery import Recovery
+from shared.pipeline.sweep import SessionSweep
+from shared.registry.dead_letters import DeadLetters
+from shared.registry.directory_cache import DirectoryCache
+from shared.registry.registry import UNASSIGNED, IngestResult, Registry
+from shared.registry.watermarks import Watermarks
+
+_CHUNK = 4_000
+"""Presences given to Redis at once, so that one batch of large packets does not hold up every other caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One Event Hubs event as the trigger hands it over."""
+
+    body: bytes
+    sequence_number: int | None = None
+
+
+class HeartbeatIngest:
+    """Applies batches of one Event Hubs partition. A batch may be repeated: that changes nothing."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        directory: DirectoryCache,
+        watermarks: Watermarks,
+        dead_letters: DeadLetters,
+        recovery: Recovery,
+        sweep: SessionSweep,
+        broadcaster: Broadcaster,
+    ) -> None:
+        self._registry = registry
+        self._directory = directory
+        self._watermarks = watermarks
+        self._dead_letters = dead_letters
+        self._recovery = recovery
+        self._sweep = sweep
+        self._broadcaster = broadcaster
+
+    async def apply(self, events: Sequence[StreamEvent]) -> IngestResult:
+        """Applies every event and notes the canaries among them; returns what the heartbeats did.
+
+        An event that is none of ours is set aside with its reason, the others proceed. Raises
+        DependencyUnavailableError or DirectoryMissingError: then the whole batch is to be given again.
+        """
+        await self._recovery.ensure()
+        heartbeats: list[Heartbeat] = []
+        canaries: dict[str, int] = {}
+        for event in events:
+            try:
+                content = decode(event.body)
+            except ForeignEventError as error:
+                await self._dead_letters.add(
+                    "ingest", str(error), event.body, sequence_number=event.sequence_number or 0
+                )
+                continue
+            match content:
+                case Packet():
+                    heartbeats.extend(content.heartbeats)
+                case Canary():
+                    canaries[content.partition_id] = max(content.sent_at, canaries.get(content.partition_id, 0))
+
+        result = await self._apply(heartbeats) if heartbeats else IngestResult()
+        if canaries:
+            # Only now: a canary vouches for everything in front of it.
+            await self._watermarks.record(canaries)
+        if result.changes:
+            self._broadcaster.wake()
+        await self._sweep.wake_if_late()
+        return result
+
+    async def _apply(self, heartbeats: Sequence[Heartbeat]) -> IngestResult:
+        facilities = await self._directory.facilities_of({beat.user_id for beat in heartbeats})
+        result = IngestResult()
+        unassigned = 0
+        for chunk in batched(place(heartbeats, facilities), _CHUNK, strict=False):
+            result += await self._registry.ingest(chunk)
+            unassigned += Counter(facility_id for facility_id, _ in chunk)[UNASSIGNED]
+        await self._registry.count(
+            {
+                "heartbeats": len(heartbeats),
+                "duplicates": result.duplicates,
+                "late": result.late,
+                "ended": result.ended,
+                "unassigned": unassigned,
+            }
+        )
+        return result
+
+
+def place(
+    heartbeats: Sequence[Heartbeat], facilities_of: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Heartbeat]]:
+    """Yields each heartbeat with every facility it counts for, or with `UNASSIGNED` if there is none (rule 3)."""
+    for beat in heartbeats:
+        facilities = facilities_of[beat.user_id]
+        if beat.facility_id is not None:
+            yield (beat.facility_id if beat.facility_id in facilities else UNASSIGNED), beat
+        elif facilities:
+            for facility_id in facilities:
+                yield facility_id, beat
+        else:
+            yield UNASSIGNED, beat

@@ -1,0 +1,159 @@
+"""The guarantee that silence is noticed: once a second everything due at the watermark is ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol
+
+from redis.asyncio import Redis
+
+from shared.broadcast.broadcaster import Broadcaster
+from shared.domain.pipeline import PipelineState, PipelineTiming, observe
+from shared.errors import DependencyUnavailableError, PulseError
+from shared.pipeline.recovery import Recovery
+from shared.registry import keys
+from shared.registry.lease import Lease
+from shared.registry.registry import Registry, SweepResult
+from shared.registry.watermarks import IN_FLIGHT, Watermarks
+
+logger = logging.getLogger(__name__)
+
+LATE_AFTER = 1_200
+"""Milliseconds after which another function steps in for the timer."""
+CANARY_WAIT = 300
+"""Milliseconds that a sweep waits for its own canaries; slower ones count for the next."""
+_CANARY_POLL_SECONDS = 0.02
+_LEASE_MS = 5_000
+
+
+class Canaries(Protocol):
+    """Marks in the stream of events, one per partition."""
+
+    async def partition_ids(self) -> Collection[str]:
+        """Returns the partitions of the event hub."""
+
+    async def send_canaries(self, now: int) -> Mapping[str, int]:
+        """Sends a canary to every partition; returns their send times (ms). Raises DependencyUnavailableError."""
+
+
+class SessionSweep:
+    """One per process; one at a time over all processes, by lease."""
+
+    def __init__(
+        self,
+        client: Redis,
+        registry: Registry,
+        watermarks: Watermarks,
+        canaries: Canaries,
+        recovery: Recovery,
+        broadcaster: Broadcaster,
+        timing: PipelineTiming,
+        now: Callable[[], int],
+    ) -> None:
+        self._registry = registry
+        self._watermarks = watermarks
+        self._canaries = canaries
+        self._recovery = recovery
+        self._broadcaster = broadcaster
+        self._timing = timing
+        self._now = now
+        self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self) -> SweepResult:
+        """Moves the watermark, ends what is due at it, and has it announced; returns what ended.
+
+        1. Canaries go out; those back within 300 ms, and earlier ones, tell the watermark.
+        2. While the watermark is too far behind the clock nobody ends (contract, rule 6).
+        3. Otherwise every partition is swept up to it.
+        Does nothing while another process sweeps. Raises DependencyUnavailableError.
+        """
+        if not await self._lease.acquire():
+            return SweepResult()
+        try:
+            await self._recovery.ensure()
+            state = await self._observe()
+            result = SweepResult()
+            if state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
+                result = await self._sweep_all(state.watermark, state.hold_until or 0)
+        finally:
+            await self._lease.release()
+        self._broadcaster.wake()
+        return result
+
+    async def run_for_key(self, key: str) -> SweepResult:
+        """Ends what is due at the facility of an expired session-list key; any other key is ignored.
+
+        The missing key proves nothing by itself: the watermark still decides.
+        """
+        place = keys.facility_of_session_key(key)
+        if place is None:
+            return SweepResult()
+        partition, facility_id = place
+        state = await self._watermarks.load()
+        ingested = await self._watermarks.ingested(await self._canaries.partition_ids())
+        watermark = max((mark for mark in (state.watermark, ingested) if mark is not None), default=None)
+        if watermark is None or not state.may_end_sessions(self._now(), self._timing):
+            return SweepResult()
+        result = await self._registry.sweep_facility(
+            facility_id, partition, watermark, hold_until=state.hold_until or 0
+        )
+        if result.changes:
+            self._broadcaster.wake()
+        return result
+
+    async def wake_if_late(self) -> None:
+        """Sweeps in the background when the last sweep is over 1.2 s old: a timer's holder may have died."""
+        swept_at = await self._watermarks.swept_at()
+        if swept_at is not None and self._now() - swept_at <= LATE_AFTER:
+            return
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run_logged())
+
+    async def close(self) -> None:
+        """Stops a sweep of its own that is under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run_logged(self) -> None:
+        try:
+            await self.run()
+        except PulseError as error:
+            logger.warning("sweep not finished, the next one goes on: %s", error)
+
+    async def _observe(self) -> PipelineState:
+        before = await self._watermarks.load()
+        try:
+            sent = await self._canaries.send_canaries(self._now())
+            ingested = await self._await_canaries(sent)
+        except DependencyUnavailableError as error:
+            # Without canaries the watermark stands still, and after a while that is a stall.
+            logger.warning("no canaries: %s", error)
+            ingested = None
+        now = self._now()
+        after = observe(before, ingested, now, self._timing)
+        await self._watermarks.save(after, now, announce=after.stale != before.stale)
+        return after
+
+    async def _await_canaries(self, sent: Mapping[str, int]) -> int | None:
+        goal = min(sent.values()) - IN_FLIGHT
+        give_up_at = self._now() + CANARY_WAIT
+        while True:
+            ingested = await self._watermarks.ingested(sent)
+            if (ingested is not None and ingested >= goal) or self._now() >= give_up_at:
+                return ingested
+            await asyncio.sleep(_CANARY_POLL_SECONDS)
+
+    async def _sweep_all(self, watermark: int, hold_until: int) -> SweepResult:
+        ended = changes = 0
+        for partition in keys.ALL_PARTITIONS:
+            more = True
+            while more:
+                result = await self._registry.sweep(partition, watermark, hold_until=hold_until)
+                ended, changes, more = ended + result.ended, changes + result.changes, result.more
+                if result.changes:
+                    self._broadcaster.wake()
+                if more:
+                    await self._lease.renew()
+        return SweepResult(ended, changes)

@@ -1,0 +1,183 @@
+"""The directory as every process sees it: published to Redis in generations, cached by generation."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from shared.domain.directory import Directory, Region
+from shared.errors import DirectoryMissingError
+from shared.registry import keys
+from shared.registry.client import redis_errors
+
+_CACHED_USERS = 200_000
+_CHUNK = 5_000
+_OLD_GENERATION_SECONDS = 60
+"""How long readers that have just seen a generation may still read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FacilityEntry:
+    """A facility with where it belongs."""
+
+    facility_id: str
+    name: str
+    county_id: str
+    region_id: str
+
+
+@dataclass(frozen=True)
+class DirectoryView:
+    """Regions and facilities of one generation."""
+
+    generation: int
+    regions: Mapping[str, Region]
+    facilities: Mapping[str, FacilityEntry]
+    _by_region: dict[str, list[FacilityEntry]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entry in self.facilities.values():
+            self._by_region.setdefault(entry.region_id, []).append(entry)
+
+    def facility(self, facility_id: str) -> FacilityEntry | None:
+        """Returns the facility, or None for an unknown one."""
+        return self.facilities.get(facility_id)
+
+    def facilities_in(self, region_id: str) -> Sequence[FacilityEntry]:
+        """Returns the facilities of a region, in the directory's order."""
+        return self._by_region.get(region_id, [])
+
+
+class DirectoryCache:
+    """Reads the newest generation; raises DependencyUnavailableError("redis") or DirectoryMissingError."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._view: DirectoryView | None = None
+        self._users: dict[str, tuple[str, ...]] = {}
+
+    async def view(self) -> DirectoryView:
+        """Returns regions and facilities as of the newest generation."""
+        with redis_errors():
+            raw = await self._client.get(keys.DIRECTORY_GENERATION)
+        if raw is None:
+            raise DirectoryMissingError
+        generation = int(raw)
+        if self._view is None or self._view.generation != generation:
+            self._view = await self._read(generation)
+            self._users = {}
+        return self._view
+
+    async def facilities_of(self, user_ids: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+        """Returns each user's facilities, empty for a user the directory does not know."""
+        generation = (await self.view()).generation
+        users = self._users
+        missing = [user_id for user_id in user_ids if user_id not in users]
+        if missing:
+            with redis_errors():
+                rows = await self._client.hmget(keys.directory_users(generation), missing)
+            if len(users) + len(missing) > _CACHED_USERS:
+                users = self._users = {}
+                missing, rows = list(user_ids), []
+                with redis_errors():
+                    rows = await self._client.hmget(keys.directory_users(generation), missing)
+            for user_id, row in zip(missing, rows, strict=True):
+                users[user_id] = tuple(json.loads(row)[1:]) if row else ()
+        return {user_id: users[user_id] for user_id in user_ids}
+
+    async def regions_of(self, user_id: str) -> frozenset[str]:
+        """Returns the regions of a user's facilities."""
+        view = await self.view()
+        found = await self.facilities_of([user_id])
+        return frozenset(entry.region_id for entry in map(view.facility, found[user_id]) if entry is not None)
+
+    async def _read(self, generation: int) -> DirectoryView:
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hgetall(keys.directory_regions(generation))
+            pipe.hgetall(keys.directory_facilities(generation))
+            regions, facilities = await pipe.execute()
+        return DirectoryView(
+            generation,
+            {key.decode(): Region(key.decode(), name.decode()) for key, name in regions.items()},
+            {key.decode(): _entry(key.decode(), row) for key, row in facilities.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A facility that is gone from a region; `moved`: it is in another one now."""
+
+    facility_id: str
+    region_id: str
+    moved: bool
+
+
+class DirectoryPublisher:
+    """Writes generations. Raises DependencyUnavailableError("redis")."""
+
+    def __init__(self, client: Redis, cache: DirectoryCache) -> None:
+        self._client = client
+        self._cache = cache
+
+    async def fingerprint(self) -> str | None:
+        """Returns the fingerprint of the published directory; None when none is published."""
+        with redis_errors():
+            published, value = await self._client.mget([keys.DIRECTORY_GENERATION, keys.DIRECTORY_FINGERPRINT])
+        return value.decode() if published is not None and value is not None else None
+
+    async def publish(self, directory: Directory, fingerprint: str) -> list[Departure]:
+        """Puts a directory in force for every process; returns the facilities that left their region by it."""
+        try:
+            before: Mapping[str, FacilityEntry] = (await self._cache.view()).facilities
+        except DirectoryMissingError:
+            before = {}
+        with redis_errors():
+            generation = int(await self._client.incr(f"{keys.DIRECTORY_GENERATION}:next"))
+            await self._write(
+                keys.directory_regions(generation), {r.region_id: r.name for r in directory.regions.values()}
+            )
+            await self._write(keys.directory_facilities(generation), _facility_rows(directory))
+            await self._write(keys.directory_users(generation), _user_rows(directory))
+            # One command switches every process over; what it replaces stays readable for those in the middle.
+            old = await self._client.set(keys.DIRECTORY_GENERATION, generation, get=True)
+            await self._client.set(keys.DIRECTORY_FINGERPRINT, fingerprint)
+            if old is not None:
+                pipe = self._client.pipeline(transaction=False)
+                for key in (keys.directory_regions, keys.directory_facilities, keys.directory_users):
+                    pipe.expire(key(int(old)), _OLD_GENERATION_SECONDS)
+                await pipe.execute()
+        after = (await self._cache.view()).facilities
+        return [
+            Departure(entry.facility_id, entry.region_id, moved=entry.facility_id in after)
+            for entry in before.values()
+            if entry.facility_id not in after or after[entry.facility_id].region_id != entry.region_id
+        ]
+
+    async def _write(self, key: str, rows: Mapping[str, str]) -> None:
+        items = list(rows.items())
+        for start in range(0, len(items), _CHUNK):
+            await self._client.hset(key, mapping=dict(items[start : start + _CHUNK]))
+
+
+def _entry(facility_id: str, row: bytes) -> FacilityEntry:
+    county_id, region_id, name = json.loads(row)
+    return FacilityEntry(facility_id, name, county_id, region_id)
+
+
+def _facility_rows(directory: Directory) -> dict[str, str]:
+    return {
+        facility.facility_id: json.dumps(
+            [facility.county_id, directory.counties[facility.county_id].region_id, facility.name], ensure_ascii=False
+        )
+        for facility in directory.facilities.values()
+    }
+
+
+def _user_rows(directory: Directory) -> dict[str, str]:
+    members = directory.facilities_of_user
+    return {
+        user_id: json.dumps([name, *members.get(user_id, ())], ensure_ascii=False)
+        for user_id, name in directory.users.items()
+    }

@@ -1,0 +1,77 @@
+"""How far ingestion has come: canaries seen per Event Hubs partition, and the state of the pipeline."""
+
+from collections.abc import Collection, Mapping
+
+from redis.asyncio import Redis
+
+from shared.domain.pipeline import PipelineState
+from shared.registry import keys
+from shared.registry.client import redis_errors
+
+IN_FLIGHT = 200
+"""Milliseconds between a heartbeat's receivedAt and its place in the stream, at most (and the clocks' difference).
+
+A canary proves that everything offered before it is ingested; what was stamped before it may be offered just after.
+"""
+
+
+class Watermarks:
+    """Raises DependencyUnavailableError("redis") when Redis cannot answer."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+
+    async def record(self, canaries: Mapping[str, int]) -> None:
+        """Notes the newest canary ingested per Event Hubs partition (send times in ms); call it after their batch."""
+        with redis_errors():
+            known = await self._client.hmget(keys.INGESTED, list(canaries))
+            newer = {
+                partition: sent_at
+                for (partition, sent_at), value in zip(canaries.items(), known, strict=True)
+                if value is None or int(value) < sent_at
+            }
+            if newer:
+                await self._client.hset(keys.INGESTED, mapping=newer)
+
+    async def ingested(self, partitions: Collection[str]) -> int | None:
+        """Returns the moment up to which every one of these partitions is ingested; None if one never was."""
+        with redis_errors():
+            values = await self._client.hmget(keys.INGESTED, list(partitions))
+        marks = [int(value) for value in values if value is not None]
+        return min(marks) - IN_FLIGHT if marks and len(marks) == len(values) else None
+
+    async def load(self) -> PipelineState:
+        """Returns the state as last saved."""
+        with redis_errors():
+            row = await self._client.hgetall(keys.PIPELINE)
+        values = {name.decode(): int(value) for name, value in row.items()}
+        return PipelineState(values.get("watermark"), values.get("stale_since"), values.get("hold_until"))
+
+    async def save(self, state: PipelineState, now: int, *, announce: bool) -> None:
+        """Replaces the state; with `announce` the stale flag goes out to every region, in the same transaction."""
+        row = {
+            name: value
+            for name, value in (
+                ("watermark", state.watermark),
+                ("stale_since", state.stale_since),
+                ("hold_until", state.hold_until),
+                ("swept_at", now),
+            )
+            if value is not None
+        }
+        with redis_errors():
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.delete(keys.PIPELINE)
+                pipe.hset(keys.PIPELINE, mapping=row)
+                if announce:
+                    pipe.xadd(
+                        keys.CONTROL_STREAM,
+                        {"kind": "stale", "stale": int(state.stale), "since": state.stale_since or now},
+                    )
+                await pipe.execute()
+
+    async def swept_at(self) -> int | None:
+        """Returns when the sweep last ran (ms)."""
+        with redis_errors():
+            value = await self._client.hget(keys.PIPELINE, "swept_at")
+        return None if value is None else int(value)

@@ -1,0 +1,71 @@
+"""What the stream of changes carries, parsed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.session import EndedSession, EndReason
+
+
+class UnknownEntryError(ValueError):
+    """An entry that this code does not understand; it is to be set aside, never to be skipped silently."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEntry:
+    """A facility's change; `region_id` is given where it is not the facility's present region."""
+
+    change: FacilityChange
+    region_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StaleEntry:
+    """The pipeline became stale, or current again; for every region."""
+
+    stale: bool
+    since: int
+
+
+def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry:
+    """Returns the entry of a `changes` stream. Raises UnknownEntryError."""
+    try:
+        match fields["kind"]:
+            case "status":
+                change = FacilityChange(
+                    facility_id=fields["facility"],
+                    status=FacilityStatus(fields["status"]),
+                    since=int(fields["since"]),
+                    version=int(fields["version"]),
+                    sessions=int(fields["sessions"]),
+                    reason=fields["reason"],
+                )
+                return StatusEntry(change, fields.get("region"))
+            case "stale":
+                return StaleEntry(fields["stale"] == "1", int(fields["since"]))
+            case kind:
+                raise UnknownEntryError(f"unknown kind of change: {kind!r}")
+    except (KeyError, ValueError) as error:
+        if isinstance(error, UnknownEntryError):
+            raise
+        raise UnknownEntryError(f"malformed change: {error!r}") from error
+
+
+def parse_ended(fields: Mapping[str, str]) -> EndedSession:
+    """Returns the entry of an `ended` stream. Raises UnknownEntryError."""
+    try:
+        user_id, separator, session_id = fields["id"].partition("/")
+        if not separator:
+            raise UnknownEntryError(f"malformed session id: {fields['id']!r}")
+        return EndedSession(
+            user_id=user_id,
+            session_id=session_id,
+            facility_id=fields["facility"],
+            started_at=int(fields["started"]),
+            ended_at=int(fields["ended"]),
+            reason=EndReason(fields["reason"]),
+        )
+    except (KeyError, ValueError) as error:
+        if isinstance(error, UnknownEntryError):
+            raise
+        raise UnknownEntryError(f"malformed ended session: {error!r}") from error

@@ -1,0 +1,70 @@
+"""The directory in Redis: generations, users read on demand, departures."""
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.domain.directory import County, Directory, Facility, Region
+from shared.errors import DirectoryMissingError
+from shared.registry.directory_cache import Departure, DirectoryCache, DirectoryPublisher
+
+
+def directory(facilities: dict[str, str], users: dict[str, tuple[str, ...]]) -> Directory:
+    """`facilities` maps a facility to its county; county c-N lies in region r-N."""
+    counties = sorted(set(facilities.values()))
+    return Directory(
+        regions={f"r-{c[2:]}": Region(f"r-{c[2:]}", f"Région {c[2:]}") for c in counties},
+        counties={c: County(c, f"r-{c[2:]}", c) for c in counties},
+        facilities={f: Facility(f, c, f"Facility {f}") for f, c in facilities.items()},
+        users={user: user.upper() for user in users},
+        facilities_of_user=users,
+    )
+
+
+FIRST = directory({"f-1": "c-1", "f-2": "c-1", "f-3": "c-2"}, {"u-1": ("f-1",), "u-2": ("f-1", "f-3")})
+
+
+async def test_without_a_directory_nobody_is_taken_for_unassigned(redis: Redis) -> None:
+    with pytest.raises(DirectoryMissingError):
+        await DirectoryCache(redis).facilities_of(["u-1"])
+
+
+async def test_what_is_published_is_in_force_for_every_process(redis: Redis) -> None:
+    reader = DirectoryCache(redis)
+    await DirectoryPublisher(redis, DirectoryCache(redis)).publish(FIRST, "1")
+    view = await reader.view()
+    assert view.regions["r-1"].name == "Région 1"
+    assert [entry.facility_id for entry in view.facilities_in("r-1")] == ["f-1", "f-2"]
+    assert await reader.facilities_of(["u-1", "u-2", "nobody"]) == {
+        "u-1": ("f-1",),
+        "u-2": ("f-1", "f-3"),
+        "nobody": (),
+    }
+    assert await reader.regions_of("u-2") == {"r-1", "r-2"}
+
+
+async def test_a_new_generation_replaces_what_readers_had_cached(redis: Redis) -> None:
+    reader, publisher = DirectoryCache(redis), DirectoryPublisher(redis, DirectoryCache(redis))
+    await publisher.publish(FIRST, "1")
+    await reader.facilities_of(["u-1"])
+    await publisher.publish(directory({"f-1": "c-1", "f-9": "c-1"}, {"u-1": ("f-9",)}), "2")
+    assert await reader.facilities_of(["u-1", "u-2"]) == {"u-1": ("f-9",), "u-2": ()}
+    assert await publisher.fingerprint() == "2"
+
+
+async def test_facilities_that_leave_a_region_are_reported(redis: Redis) -> None:
+    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    assert await publisher.publish(FIRST, "1") == []
+    after = directory({"f-1": "c-2", "f-2": "c-1"}, {})
+    departures = await publisher.publish(after, "2")
+    assert sorted(departures, key=lambda d: d.facility_id) == [
+        Departure("f-1", "r-1", moved=True),
+        Departure("f-3", "r-2", moved=False),
+    ]
+
+
+async def test_an_old_generation_goes_away_by_itself(redis: Redis) -> None:
+    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    await publisher.publish(FIRST, "1")
+    await publisher.publish(FIRST, "2")
+    assert 0 < await redis.ttl("directory:1:users") <= 60
+    assert await redis.ttl("directory:2:users") == -1

@@ -1,0 +1,200 @@
+"""Single rules of the scripts, each where the property test would only find it now and then."""
+
+from redis.asyncio import Redis
+
+from shared.domain.facility import FacilityStatus
+from shared.domain.heartbeat import Heartbeat
+from shared.domain.session import EndedSession, EndReason, SessionTiming
+from shared.registry import keys
+from shared.registry.directory_cache import Departure
+from shared.registry.registry import UNASSIGNED, Registry
+
+TTL, GRACE = 90_000, 5_000
+T = 1_000_000
+
+
+def registry(client: Redis) -> Registry:
+    return Registry(client, SessionTiming(TTL, GRACE))
+
+
+def beat(user: str, at: int, *, session: str = "s", leaving: bool = False) -> Heartbeat:
+    return Heartbeat(user, session, T + at, leaving=leaving)
+
+
+async def sweep(system: Registry, watermark: int, hold_until: int = 0) -> int:
+    ended = 0
+    for partition in keys.ALL_PARTITIONS:
+        ended += (await system.sweep(partition, T + watermark, hold_until=hold_until)).ended
+    return ended
+
+
+async def changes(client: Redis, facility: str = "f-1") -> list[tuple[str, int, int, str]]:
+    """(status, since - T, version, reason)"""
+    rows = await client.xrange(keys.partition_of(facility).changes)
+    found = [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in rows]
+    return [
+        (r["status"], int(r["since"]) - T, int(r["version"]), r["reason"]) for r in found if r["facility"] == facility
+    ]
+
+
+async def test_two_sessions_of_a_facility_are_one_change(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-2", 5))])
+    await system.ingest([("f-1", beat("u-1", 100, leaving=True))])
+    assert await sweep(system, 60_000) == 1
+    assert await changes(redis) == [("online", 0, 1, "heartbeat")]
+    (state,) = await system.facility_states(["f-1"])
+    assert (state.status, state.sessions, state.last_seen) == (FacilityStatus.ONLINE, 1, T + 5)
+
+
+async def test_a_page_reload_does_not_flap(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0))])
+    await system.ingest([("f-1", beat("u-1", 10_000, leaving=True)), ("f-1", beat("u-1", 11_500, session="new"))])
+    await sweep(system, 16_000)
+    assert await changes(redis) == [("online", 0, 1, "heartbeat")]
+
+
+async def test_the_offline_time_is_the_deadline_and_the_reason_that_of_the_last_end(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest(
+        [("f-1", beat("u-1", 0)), ("f-1", beat("u-2", 88_000)), ("f-1", beat("u-2", 89_000, leaving=True))]
+    )
+    await sweep(system, 300_000)
+    assert await changes(redis) == [("online", 0, 1, "heartbeat"), ("offline", 94_000, 2, "left")]
+
+
+async def test_a_gap_of_five_seconds_between_two_sessions_is_told_though_seen_late(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-2", 95_000))])
+    await sweep(system, 96_000)
+    assert await changes(redis) == [
+        ("online", 0, 1, "heartbeat"),
+        ("offline", 90_000, 2, "expired"),
+        ("online", 95_000, 3, "heartbeat"),
+    ]
+
+
+async def test_a_shorter_gap_is_left_out(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-2", 94_999))])
+    await sweep(system, 96_000)
+    assert await changes(redis) == [("online", 0, 1, "heartbeat")]
+
+
+async def test_a_repeated_batch_after_the_end_brings_nothing_back(redis: Redis) -> None:
+    system = registry(redis)
+    batch = [("f-1", beat("u-1", 0)), ("f-1", beat("u-1", 1_000, leaving=True))]
+    await system.ingest(batch)
+    await sweep(system, 10_000)
+    result = await system.ingest(batch)
+    assert (result.applied, result.duplicates) == (0, 2)
+    assert len(await changes(redis)) == 2
+
+
+async def test_a_session_ended_by_command_stays_ended_for_messages_up_to_its_time(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0))])
+    ended = await system.end_session("u-1", "s", ["f-1"], T + 500, T + 60_000)
+    assert (ended.ended, ended.changes) == (1, 1)
+    assert (await system.ingest([("f-1", beat("u-1", 60_000))])).ended == 1
+    assert (await system.ingest([("f-1", beat("u-1", 60_001))])).applied == 1
+    assert [row[0] for row in await changes(redis)] == ["online", "offline", "online"]
+
+
+async def test_ending_an_unknown_session_changes_nothing(redis: Redis) -> None:
+    result = await registry(redis).end_session("u-1", "nope", ["f-1"], T, T + 1)
+    assert (result.ended, result.changes) == (0, 0)
+
+
+async def test_unassigned_sessions_are_kept_and_never_announced(redis: Redis) -> None:
+    system = registry(redis)
+    assert (await system.ingest([(UNASSIGNED, beat("stranger", 0))])).applied == 1
+    assert await sweep(system, 200_000) == 1
+    partition = keys.partition_of(UNASSIGNED, "stranger")
+    assert await redis.xlen(partition.changes) == 0
+    assert await redis.xlen(partition.ended) == 1
+
+
+async def test_the_session_list_and_the_value_list_move_together(redis: Redis) -> None:
+    system = registry(redis)
+    partition = keys.partition_of("f-1")
+    await system.ingest([("f-1", beat("u-1", 0))])
+    key = partition.session("f-1", "u-1/s")
+    assert await redis.pexpiretime(key) == T + TTL + 500 or await redis.exists(key) == 0  # T lies in the past
+    assert await redis.hlen(partition.sessions("f-1")) == 1
+
+
+async def test_a_value_leaves_only_when_logged_and_beyond_any_repetition(redis: Redis) -> None:
+    system = registry(redis)
+    values = keys.partition_of("f-1").sessions("f-1")
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-1", 1_000, leaving=True))])
+    await sweep(system, 10_000)
+    await sweep(system, 400_000)
+    assert await redis.hlen(values) == 1, "not logged yet"
+    logged = EndedSession("u-1", "s", "f-1", T, T + 6_000, EndReason.LEFT)
+    assert await system.purge([logged]) == 1
+    assert await redis.exists(values) == 0
+
+
+async def test_a_logged_value_waits_for_the_sweep_when_a_repetition_could_still_come(redis: Redis) -> None:
+    system = registry(redis)
+    values = keys.partition_of("f-1").sessions("f-1")
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-1", 1_000, leaving=True))])
+    await sweep(system, 10_000)
+    assert await system.purge([EndedSession("u-1", "s", "f-1", T, T + 6_000, EndReason.LEFT)]) == 0
+    await sweep(system, 95_999)
+    assert await redis.hlen(values) == 1
+    await sweep(system, 96_000)
+    assert await redis.exists(values) == 0
+
+
+async def test_during_a_hold_only_those_who_left_end(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-2", beat("u-2", 0)), ("f-2", beat("u-2", 1_000, leaving=True))])
+    assert await sweep(system, 200_000, hold_until=T + 250_000) == 1
+    assert [row[0] for row in await changes(redis, "f-2")] == ["online", "offline"]
+    assert [row[0] for row in await changes(redis, "f-1")] == ["online"]
+    assert await sweep(system, 251_000) == 1
+    assert (await changes(redis, "f-1"))[-1] == ("offline", 90_000, 2, "expired")
+
+
+async def test_a_mass_end_is_worked_off_in_bounded_steps(redis: Redis) -> None:
+    system = registry(redis)
+    partition = keys.partition_of("f-1")
+    members = [f"m-{n}" for n in range(4_000) if keys.partition_of(f"m-{n}") == partition]
+    await system.ingest([(facility, beat("u-1", index)) for index, facility in enumerate(members)])
+    first = await system.sweep(partition, T + 200_000, limit=50)
+    assert (first.ended, first.more) == (50, True)
+    rest = 0
+    more = True
+    while more:
+        result = await system.sweep(partition, T + 200_000, limit=50)
+        rest, more = rest + result.ended, result.more
+    assert rest == len(members) - 50
+
+
+async def test_a_facility_that_leaves_its_region_is_numbered_as_removed(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0))])
+    await system.depart([Departure("f-1", "r-1", moved=True)], T + 50)
+    assert await changes(redis) == [
+        ("online", 0, 1, "heartbeat"),
+        ("removed", 50, 2, "removed"),
+        ("online", 0, 3, "heartbeat"),
+    ]
+
+
+async def test_restored_facilities_jump_ahead_and_end_at_the_loss_unless_heard(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([(f"f-{n}", beat("u-1", n)) for n in (1, 2)])
+    states = await system.facility_states(["f-1", "f-2"])
+    await redis.flushall()
+    assert await system.restore(states, T + 10_000, version_jump=1_000) == 2
+    await system.ingest([("f-2", beat("u-1", 12_000))])
+    await sweep(system, 90_000, hold_until=T + 100_000)
+    assert await changes(redis) == []
+    await sweep(system, 101_000)
+    assert await changes(redis) == [("offline", 10_000, 1_002, "expired")]
+    assert await changes(redis, "f-2") == []
+    assert await redis.xlen(keys.partition_of("f-1").ended) == 0, "the nameless presence is not a session"
