@@ -1,0 +1,1 @@
+"""An OpenID Connect issuer for development: real signatures and flows, demo users, no passwords."""
