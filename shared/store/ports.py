@@ -32,7 +32,10 @@ class MonitorStore(Protocol):
         """
 
     def record_changes(self, changes: Sequence[FacilityChange]) -> int:
-        """Appends changes to the history, moves `facility_status` up to the newest; returns the rows that were new."""
+        """Appends changes to the history, moves `facility_status` up to the newest; returns the rows that were new.
+
+        Any order and any repetition give the same rows. A removal is no state of a facility and is not recorded.
+        """
 
     def log_sessions(self, ended: Sequence[EndedSession]) -> int:
         """Appends ended sessions to the session log; returns the rows that were new."""
@@ -55,27 +58,39 @@ class MonitorStore(Protocol):
     def ping(self) -> None:
         """Returns if the database answers."""
 
+    def close(self) -> None:
+        """Closes the connection; the next call opens another."""
+
 
 class CoreStore(Protocol):
     """The core database: the directory, and each facility's connectivity."""
 
     def migrate(self) -> list[str]:
-        """As for the private database; creates the tables where they are absent and never changes existing ones."""
+        """Creates the tables that are absent, never changes existing ones; returns the names of what was applied.
+
+        Raises StoreError naming every column that an existing table lacks.
+        """
 
     def directory_fingerprint(self) -> str:
-        """Returns a text that changes when the directory does, cheaper than reading it."""
+        """Returns a text that changes when the directory does and not with connectivity, cheaper than reading it."""
 
     def read_directory(self) -> Directory:
-        """Returns the directory; rows that point nowhere are left out and logged."""
+        """Returns the directory; rows that point nowhere or have an id no API can carry are left out and logged."""
 
     def replace_directory(self, directory: Directory, *, keep_missing: frozenset[str] = frozenset()) -> int:
         """Makes the directory tables equal to `directory`, keeping connectivity columns; returns the rows changed.
 
-        Tables named in `keep_missing` lose no row.
+        Tables named in `keep_missing` lose no row, nor do others lose a row that a kept one refers to.
         """
 
     def update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
-        """Writes status, since and version of changed facilities, never an older version; returns the rows changed."""
+        """Writes status, since and version of changed facilities, never an older version; returns the rows changed.
+
+        Unknown facilities and removals are passed over.
+        """
 
     def ping(self) -> None:
         """Returns if the database answers."""
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens another."""

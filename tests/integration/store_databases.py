@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -25,13 +26,6 @@ DIALECTS = (
     ),
 )
 
-# Every table after those that refer to it.
-_TABLES = (
-    *("facility_users", "users", "facilities", "counties", "regions"),
-    *("facility_status", "facility_status_history", "session_log", "facility_activity"),
-    *("stale_periods", "ended_sessions", "schema_migrations"),
-)
-
 
 @contextmanager
 def databases(dialect: str, folder: Path) -> Iterator["Databases"]:
@@ -41,10 +35,26 @@ def databases(dialect: str, folder: Path) -> Iterator["Databases"]:
         return
     name = f"facility_pulse_{uuid.uuid4().hex[:12]}"
     _on_server(SERVER, f"CREATE DATABASE {name}")
+    address = re.sub(r"(?i);?\s*(database|initial catalog)=[^;]*", "", SERVER) + f";Database={name}"
     try:
-        yield Databases(folder, re.sub(r"(?i);?\s*(database|initial catalog)=[^;]*", "", SERVER) + f";Database={name}")
+        yield Databases(folder, address)
     finally:
-        _on_server(SERVER, f"DROP DATABASE {name}")
+        _connection(address).close()
+        _drop(name)
+
+
+def _drop(name: str) -> None:
+    # A server may count a connection for a moment after it was closed.
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            _on_server(SERVER, f"DROP DATABASE {name}")
+        except Exception:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 class Databases:
@@ -58,8 +68,11 @@ class Databases:
         """Returns the address of a database without tables; on a server the same one, emptied."""
         if self._server_address is None:
             return f"sqlite:///{self._folder / uuid.uuid4().hex}.db"
-        for table in _TABLES:
-            _on_server(self._server_address, f"DROP TABLE IF EXISTS {table}")
+        present = {
+            name for (name,) in _on_server(self._server_address, "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
+        }
+        for table in present:
+            _on_server(self._server_address, f"DROP TABLE {table}")
         return self._server_address
 
 
@@ -71,9 +84,14 @@ def execute(address: str, sql: str, *parameters: object) -> list[tuple[Any, ...]
         return connection.execute(sql, parameters).fetchall()
 
 
+def is_babelfish(address: str) -> bool:
+    """Returns whether the server is Babelfish, which lacks some of what SQL Server does."""
+    return not address.startswith("sqlite") and "Babelfish" in execute(address, "SELECT @@VERSION")[0][0]
+
+
 @cache
-def _connection(address: str) -> Any:  # noqa: ANN401 - pyodbc comes without types
-    import pyodbc
+def _connection(address: str) -> Any:
+    import pyodbc  # type: ignore[import-not-found]
 
     pyodbc.pooling = False
     return pyodbc.connect(address, autocommit=True)

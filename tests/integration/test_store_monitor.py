@@ -85,7 +85,7 @@ def test_migrating_creates_the_tables_of_the_contract_once(address: str) -> None
 
 def test_a_database_with_a_newer_migration_is_refused_by_its_name(store: SqlMonitorStore, address: str) -> None:
     execute(address, "INSERT INTO schema_migrations (name, applied_at) VALUES ('0999_future', '2030-01-01T00:00:00')")
-    with pytest.raises(StoreError, match="0999_future.*newer"):
+    with pytest.raises(StoreError, match=r"0999_future.*newer"):
         store.migrate()
 
 

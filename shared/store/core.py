@@ -1,0 +1,141 @@
+"""The core database: the customer's directory, and each facility's connectivity."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import batched
+
+from shared.domain.directory import Directory
+from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.instants import to_iso
+from shared.errors import StoreError
+from shared.store.database import Database, Record, Transaction
+from shared.store.directory_rows import TABLES, check_references, difference, read_rows, to_directory
+from shared.store.statements import migrations
+
+_ROLE = "core"
+
+_NEEDED = {
+    "regions": ("region_id", "name"),
+    "counties": ("county_id", "region_id", "name"),
+    "facilities": (
+        *("facility_id", "county_id", "name"),
+        *("connectivity_status", "connectivity_since", "connectivity_version"),
+    ),
+    "users": ("user_id", "name"),
+    "facility_users": ("user_id", "facility_id"),
+}
+
+
+class SqlCoreStore:
+    """`CoreStore` in either dialect."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # The last fingerprint and what was known of other writers and of this one when it was taken.
+        self._fingerprint: tuple[tuple[str, int], str] | None = None
+        self._own_writes = 0
+
+    def migrate(self) -> list[str]:
+        """Creates what is absent; needs no right to create where all tables exist."""
+        if not self._database.run(_ROLE, _absent_tables):
+            return []
+
+        def work(transaction: Transaction) -> list[str]:
+            # Asked again under the write lock: another process may have been first.
+            if not _absent_tables(transaction):
+                return []
+            known = migrations(self._database.dialect, _ROLE)
+            for text in known.values():
+                transaction.script(text)
+            return list(known)
+
+        return self._database.run(_ROLE, work, writing=True)
+
+    def directory_fingerprint(self) -> str:
+        """Hashes the directory's columns.
+
+        Where the database tells cheaply whether another connection has written (SQLite), nothing is read again until
+        one has. Connectivity is no part of the hash: what `update_connectivity` writes every minute must not make
+        every process read and publish the whole directory again.
+        """
+
+        def work(transaction: Transaction) -> str:
+            marker = transaction.change_marker()
+            state = None if marker is None else (marker, self._own_writes)
+            if self._fingerprint is not None and self._fingerprint[0] == state:
+                return self._fingerprint[1]
+            digest = hashlib.blake2b(digest_size=16)
+            # By the thousand: hashing a million texts one by one takes twice as long.
+            for rows in batched(transaction.read("directory_fingerprint"), 1_000, strict=False):
+                digest.update("\x1e".join([text for (text,) in rows]).encode())
+            if state is not None:
+                self._fingerprint = (state, digest.hexdigest())
+            return digest.hexdigest()
+
+        return self._database.run(_ROLE, work)
+
+    def read_directory(self) -> Directory:
+        """Reads the directory."""
+        return to_directory(self._database.run(_ROLE, read_rows))
+
+    def replace_directory(self, directory: Directory, *, keep_missing: frozenset[str] = frozenset()) -> int:
+        """Writes the difference between the tables and `directory`."""
+
+        def work(transaction: Transaction) -> int:
+            self._own_writes += 1
+            existing = read_rows(transaction)
+            changes = difference(existing, directory, keep_missing)
+            check_references(existing, directory, changes)
+            written = sum(transaction.write(f"put_{table}", changes[table].put) for table in TABLES)
+            deleted = sum(transaction.write(f"delete_{table}", changes[table].delete) for table in reversed(TABLES))
+            return written + deleted
+
+        return self._database.run(_ROLE, work, writing=True)
+
+    def update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
+        """Writes the newest of each facility's changes."""
+        newest: dict[str, FacilityChange] = {}
+        for change in changes:
+            held = newest.get(change.facility_id)
+            if change.status is not FacilityStatus.REMOVED and (held is None or change.version > held.version):
+                newest[change.facility_id] = change
+        if not newest:
+            return 0
+        rows: list[Record] = [
+            {
+                "facility_id": change.facility_id,
+                "status": change.status.value,
+                "since": to_iso(change.since),
+                "version": change.version,
+            }
+            for change in newest.values()
+        ]
+        return self._database.run(_ROLE, lambda t: t.write("update_connectivity", rows), writing=True)
+
+    def ping(self) -> None:
+        """Asks once, without retry: the question is how things are now."""
+        self._database.run(_ROLE, lambda t: list(t.read("ping")), attempts=1)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._database.close()
+
+
+def _absent_tables(transaction: Transaction) -> set[str]:
+    """Returns the tables that do not exist. Raises StoreError if one that does lacks a column."""
+    found: dict[str, set[str]] = {}
+    for table, column in transaction.read("read_columns"):
+        found.setdefault(table, set()).add(column)
+    lacking = [
+        f"{table}.{column}"
+        for table, columns in _NEEDED.items()
+        if table in found
+        for column in columns
+        if column not in found[table]
+    ]
+    if lacking:
+        raise StoreError(
+            f"the core database lacks the columns {', '.join(lacking)}; "
+            "add them there: this product does not alter tables that it did not make"
+        )
+    return _NEEDED.keys() - found.keys()

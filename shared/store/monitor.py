@@ -1,0 +1,134 @@
+"""The private database: what happened to facilities and sessions."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
+from shared.domain.instants import from_iso, to_iso
+from shared.domain.session import EndedSession
+from shared.store.database import Database, Record, Transaction
+from shared.store.migrating import apply_missing
+from shared.store.ports import EndedId
+
+_ROLE = "monitor"
+
+
+def _clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class SqlMonitorStore:
+    """`MonitorStore` in either dialect."""
+
+    def __init__(self, database: Database, *, now: Callable[[], int] = _clock) -> None:
+        self._database = database
+        self._now = now
+
+    def migrate(self) -> list[str]:
+        """Applies the migrations that are missing."""
+        return apply_missing(self._database, _ROLE, self._now)
+
+    def record_changes(self, changes: Sequence[FacilityChange]) -> int:
+        """Appends transitions and raises each facility's state to its newest."""
+        history: dict[tuple[str, int], Record] = {}
+        newest: dict[str, FacilityChange] = {}
+        for change in changes:
+            if change.status is FacilityStatus.REMOVED:
+                continue
+            history.setdefault((change.facility_id, change.version), _transition(change))
+            held = newest.get(change.facility_id)
+            if held is None or change.version > held.version:
+                newest[change.facility_id] = change
+        if not history:
+            return 0
+
+        def work(transaction: Transaction) -> int:
+            added = transaction.write("append_history", history.values())
+            transaction.write("raise_status", (_transition(change) for change in newest.values()))
+            return added
+
+        return self._database.run(_ROLE, work, writing=True)
+
+    def log_sessions(self, ended: Sequence[EndedSession]) -> int:
+        """Appends ended sessions."""
+        rows: dict[tuple[str, str, str, int], Record] = {}
+        for session in ended:
+            key = (session.user_id, session.session_id, session.facility_id, session.started_at)
+            rows.setdefault(
+                key,
+                {
+                    "user_id": session.user_id,
+                    "session_id": session.session_id,
+                    "facility_id": session.facility_id,
+                    "started_at": to_iso(session.started_at),
+                    "ended_at": to_iso(session.ended_at),
+                    "reason": session.reason.value,
+                },
+            )
+        if not rows:
+            return 0
+        return self._database.run(_ROLE, lambda t: t.write("log_sessions", rows.values()), writing=True)
+
+    def facility_states(self) -> list[FacilityState]:
+        """Reads every recorded state."""
+
+        def work(transaction: Transaction) -> list[FacilityState]:
+            return [
+                FacilityState(facility_id, FacilityStatus(status), from_iso(since), version, reason=reason)
+                for facility_id, status, since, version, reason in transaction.read("read_states")
+            ]
+
+        return self._database.run(_ROLE, work)
+
+    def remember_ended_ids(self, ended: Sequence[EndedId]) -> None:
+        """Keeps ended session ids; where one is named twice the later time counts."""
+        until: dict[tuple[str, str], int] = {}
+        for entry in ended:
+            key = (entry.user_id, entry.session_id)
+            until[key] = max(entry.until, until.get(key, entry.until))
+        if not until:
+            return
+        rows = [
+            {"user_id": user_id, "session_id": session_id, "until_at": to_iso(instant)}
+            for (user_id, session_id), instant in until.items()
+        ]
+        self._database.run(_ROLE, lambda t: t.write("remember_ended_ids", rows), writing=True)
+
+    def ended_ids(self, now: int) -> list[EndedId]:
+        """Reads the ended session ids still in force."""
+
+        def work(transaction: Transaction) -> list[EndedId]:
+            rows = transaction.read("read_ended_ids", {"now": to_iso(now)})
+            return [EndedId(user_id, session_id, from_iso(until)) for user_id, session_id, until in rows]
+
+        return self._database.run(_ROLE, work)
+
+    def prune(self, *, history_before: int, sessions_before: int, now: int, limit: int) -> int:
+        """Deletes rows past their retention."""
+
+        def work(transaction: Transaction) -> int:
+            return (
+                transaction.change("prune_history", {"before": to_iso(history_before), "limit": limit})
+                + transaction.change("prune_sessions", {"before": to_iso(sessions_before), "limit": limit})
+                + transaction.change("prune_ended_ids", {"now": to_iso(now), "limit": limit})
+            )
+
+        return self._database.run(_ROLE, work, writing=True)
+
+    def ping(self) -> None:
+        """Asks once, without retry: the question is how things are now."""
+        self._database.run(_ROLE, lambda t: list(t.read("ping")), attempts=1)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._database.close()
+
+
+def _transition(change: FacilityChange) -> Record:
+    return {
+        "facility_id": change.facility_id,
+        "version": change.version,
+        "status": change.status.value,
+        "at": to_iso(change.since),
+        "reason": change.reason,
+    }

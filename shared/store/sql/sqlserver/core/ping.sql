@@ -1,0 +1,3 @@
+-- Purpose: one answer from the server.
+-- Parameters: none. Result: one row.
+SELECT 1 AS answer;

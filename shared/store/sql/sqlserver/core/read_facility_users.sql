@@ -1,0 +1,5 @@
+-- Purpose: all memberships as stored.
+-- Parameters: none. Result: rows of (user_id, facility_id), in order of user.
+SELECT CONVERT(nvarchar(128), user_id), CONVERT(nvarchar(64), facility_id)
+FROM facility_users
+ORDER BY user_id, facility_id;
