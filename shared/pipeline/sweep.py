@@ -137,10 +137,11 @@ class SessionSweep:
         return after
 
     async def _await_canaries(self, sent: Mapping[str, int]) -> int | None:
+        partitions = await self._canaries.partition_ids()
         goal = min(sent.values()) - IN_FLIGHT
         give_up_at = self._now() + CANARY_WAIT
         while True:
-            ingested = await self._watermarks.ingested(sent)
+            ingested = await self._watermarks.ingested(partitions)
             if (ingested is not None and ingested >= goal) or self._now() >= give_up_at:
                 return ingested
             await asyncio.sleep(_CANARY_POLL_SECONDS)

@@ -1,0 +1,36 @@
+"""What a caller may see: admins everything, others the regions of their facilities."""
+
+from shared.http import Call
+from shared.problems import ForbiddenError, NotFoundError
+from shared.registry.directory_cache import DirectoryView, FacilityEntry
+
+
+async def regions_of_caller(call: Call) -> frozenset[str]:
+    """Returns the regions that the caller may see. Raises what the directory cache raises."""
+    if call.caller.is_admin:
+        return frozenset((await call.services.directory.view()).regions)
+    return await call.services.directory.regions_of(call.caller.user_id)
+
+
+async def visible_region(call: Call) -> tuple[DirectoryView, str]:
+    """Returns the directory and the path's region. Raises NotFoundError or ForbiddenError."""
+    view, region_id = await call.services.directory.view(), call.region_id()
+    if region_id not in view.regions:
+        raise NotFoundError(f"There is no region {region_id}.")
+    await _check(call, region_id)
+    return view, region_id
+
+
+async def visible_facility(call: Call) -> FacilityEntry:
+    """Returns the path's facility. Raises NotFoundError, or ForbiddenError if it lies outside the caller's regions."""
+    facility_id = call.facility_id()
+    entry = (await call.services.directory.view()).facility(facility_id)
+    if entry is None:
+        raise NotFoundError(f"There is no facility {facility_id}.")
+    await _check(call, entry.region_id)
+    return entry
+
+
+async def _check(call: Call, region_id: str) -> None:
+    if not call.caller.is_admin and region_id not in await call.services.directory.regions_of(call.caller.user_id):
+        raise ForbiddenError("This is in a region that is not one of yours.")

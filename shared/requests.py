@@ -1,0 +1,68 @@
+"""The bodies that the API takes. Types are never converted, unknown fields are ignored, null means absent."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN, AgentStatus
+from shared.events.codec import Draft
+from shared.problems import FieldError
+
+MAX_BATCH = 1_000
+
+Id = Annotated[str, Field(pattern=f"^{ID_PATTERN.pattern}$")]
+UserId = Annotated[str, Field(pattern=f"^{USER_ID_PATTERN.pattern}$")]
+# An enum is matched by its value; strictness would ask for the enum's own members, which JSON does not have.
+Status = Annotated[AgentStatus, Field(strict=False)]
+
+
+class Body(BaseModel):
+    """What all bodies have in common."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", alias_generator=to_camel)
+
+
+class HeartbeatBody(Body):
+    """`POST /heartbeat`."""
+
+    session_id: Id
+    facility_id: Id | None = None
+    agent_status: Status | None = None
+    leaving: bool | None = None
+
+    def draft(self, user_id: str) -> Draft:
+        """Returns the heartbeat as one of this user."""
+        return Draft(user_id, self.session_id, self.facility_id, self.agent_status, bool(self.leaving))
+
+
+class GatewayHeartbeat(HeartbeatBody):
+    """One element of `POST /heartbeats`."""
+
+    user_id: UserId
+
+
+class HeartbeatBatch(Body):
+    """`POST /heartbeats`. The elements are validated one by one, so that a bad one does not spoil the others."""
+
+    heartbeats: Annotated[list[Any], Field(max_length=MAX_BATCH)]
+
+
+class NegotiateBody(Body):
+    """`POST /negotiate`."""
+
+    regions: list[Id] | None = None
+
+
+def field_errors(error: ValidationError) -> list[FieldError]:
+    """Returns what is wrong with which field."""
+    return [
+        FieldError(_pointer(each["loc"]), each["msg"])
+        for each in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    """Returns a JSON Pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)
