@@ -2,19 +2,27 @@
 
 from functions import (
     config,
+    expire_session,
     facility,
     fallback,
     health,
     heartbeat,
     heartbeats,
+    ingest_heartbeats,
+    monitor_sessions,
     negotiate,
     region_facilities,
     regions,
+    sweep_sessions,
 )
 
 BLUEPRINTS = (
     heartbeat.bp,
     heartbeats.bp,
+    ingest_heartbeats.bp,
+    expire_session.bp,
+    sweep_sessions.bp,
+    monitor_sessions.bp,
     negotiate.bp,
     regions.bp,
     region_facilities.bp,

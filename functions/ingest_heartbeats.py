@@ -1,5 +1,7 @@
 """Event Hubs → sessions."""
 
+from typing import List  # noqa: UP035 -- the worker refuses the built-in list as a binding type
+
 import azure.functions as func
 
 from shared.bootstrap import services
@@ -17,6 +19,6 @@ bp = func.Blueprint()
 )
 # Without end: the partition pauses until its dependencies are back, and nothing is lost.
 @bp.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:01")
-async def ingest_heartbeats(events: list[func.EventHubEvent]) -> None:
+async def ingest_heartbeats(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
     """Applies one batch of one partition; fails as a whole only when a dependency is away."""
     await services().ingest.apply([StreamEvent(event.get_body(), event.sequence_number) for event in events])

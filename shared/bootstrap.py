@@ -170,12 +170,20 @@ class Services:
     @cached_property
     def snapshots(self) -> SnapshotCache:
         """What a region looks like now."""
-        return SnapshotCache(self.directory, self.registry, self.now)
+        return SnapshotCache(self.registry, self.watermarks, self.now)
 
     @cached_property
     def health(self) -> HealthCheck:
         """Whether everything this needs answers."""
-        return HealthCheck(self.registry, self.publisher, self.monitor_store, self.core_store, self.push, self.now)
+        return HealthCheck(
+            self.registry,
+            self.watermarks,
+            self.publisher,
+            self.monitor_store,
+            self.core_store,
+            self.push,
+            self.now,
+        )
 
 
 _services: Services | None = None

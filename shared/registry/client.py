@@ -1,8 +1,8 @@
 """The connection to Redis, and its errors in the product's terms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -11,10 +11,14 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
-    ConnectionError as RedisConnectionError,
     ReadOnlyError,
-    TimeoutError as RedisTimeoutError,
     TryAgainError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
 )
 
 from shared.errors import DependencyUnavailableError
@@ -43,6 +47,16 @@ def redis_errors() -> Iterator[None]:
         yield
     except _UNAVAILABLE as error:
         raise DependencyUnavailableError("redis", str(error)) from error
+
+
+def text(value: object) -> str:
+    """Returns a reply as text: bytes are UTF-8, and redis-py's types admit both."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def scored(reply: Iterable[Any]) -> dict[str, int]:
+    """Returns the members of a sorted set with their whole-number scores, in the reply's order."""
+    return {text(member): int(score) for member, score in reply}
 
 
 def connect(settings: "RedisSettings", credentials: "CredentialProvider | None" = None) -> "Redis":

@@ -16,8 +16,11 @@ def entra_credentials(identity: "EntraIdentity") -> "CredentialProvider":
     from redis_entraid.cred_provider import create_from_managed_identity  # noqa: PLC0415
     from redis_entraid.identity_provider import ManagedIdentityIdType, ManagedIdentityType  # noqa: PLC0415
 
+    provider: CredentialProvider
     if identity.client_id is None:
-        return create_from_managed_identity(ManagedIdentityType.SYSTEM_ASSIGNED, _RESOURCE)
-    return create_from_managed_identity(
-        ManagedIdentityType.USER_ASSIGNED, _RESOURCE, ManagedIdentityIdType.CLIENT_ID, identity.client_id
-    )
+        provider = create_from_managed_identity(ManagedIdentityType.SYSTEM_ASSIGNED, _RESOURCE)
+    else:
+        provider = create_from_managed_identity(
+            ManagedIdentityType.USER_ASSIGNED, _RESOURCE, ManagedIdentityIdType.CLIENT_ID, identity.client_id
+        )
+    return provider

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from shared.domain.directory import Directory, Region
 from shared.errors import DirectoryMissingError
 from shared.registry import keys
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, text
 
 _CACHED_USERS = 200_000
 _CHUNK = 5_000
@@ -125,7 +125,7 @@ class DirectoryPublisher:
         """Returns the fingerprint of the published directory; None when none is published."""
         with redis_errors():
             published, value = await self._client.mget([keys.DIRECTORY_GENERATION, keys.DIRECTORY_FINGERPRINT])
-        return value.decode() if published is not None and value is not None else None
+        return text(value) if published is not None and value is not None else None
 
     async def publish(self, directory: Directory, fingerprint: str) -> list[Departure]:
         """Puts a directory in force for every process; returns the facilities that left their region by it."""

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, scored
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +37,10 @@ class EndedIds:
         """Reads what has been ended since the last time. Raises DependencyUnavailableError("redis")."""
         source = keys.ALL_PARTITIONS[0].ended_ids
         with redis_errors():
-            rows = await self._client.zrangebyscore(source, self._newest - _OVERLAP_MS, "+inf", withscores=True)
-        for identity, until in rows:
-            self._until[identity.decode()] = int(until)
-            self._newest = max(self._newest, int(until))
+            reply = await self._client.zrangebyscore(source, self._newest - _OVERLAP_MS, "+inf", withscores=True)
+        rows = scored(reply)
+        self._until |= rows
+        self._newest = max(self._newest, *rows.values(), 0)
 
     def forget(self, now: int) -> None:
         """Drops what may come back by now."""

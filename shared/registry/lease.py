@@ -4,7 +4,7 @@ from secrets import token_hex
 
 from redis.asyncio import Redis
 
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, text
 from shared.registry.scripts import load
 
 
@@ -36,16 +36,16 @@ class Lease:
         with redis_errors():
             await self._client.incr(self._counter())
 
-    async def wanted(self) -> bytes:
+    async def wanted(self) -> str:
         """Returns the counter, to be read before looking and handed to `release` after."""
         with redis_errors():
-            return await self._client.get(self._counter()) or b"0"
+            return text(await self._client.get(self._counter()) or "0")
 
-    async def release(self, seen: bytes | None = None) -> bool:
+    async def release(self, seen: str | None = None) -> bool:
         """Returns True when given back; False when somebody wanted something since `seen`: look again."""
         keys = [self._key] if seen is None else [self._key, self._counter()]
         with redis_errors():
-            return bool(await self._release(keys=keys, args=[self._token, seen or b""]))
+            return bool(await self._release(keys=keys, args=[self._token, seen or ""]))
 
     def _counter(self) -> str:
         if self._wanted is None:

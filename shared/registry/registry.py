@@ -12,7 +12,7 @@ from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
 from shared.registry import keys
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, scored
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
 from shared.registry.scripts import load
@@ -196,7 +196,11 @@ class Registry:
             rows = await self._client.zrangebyscore(
                 keys.ALL_PARTITIONS[0].ended_ids, f"({since}", "+inf", withscores=True
             )
-        return [(*identity.decode().split("/"), int(until)) for identity, until in rows]
+        blocked = []
+        for identity, until in scored(rows).items():
+            user_id, _, session_id = identity.partition("/")
+            blocked.append((user_id, session_id, until))
+        return blocked
 
     async def unblock(self, now: int) -> None:
         """Forgets blocks whose time is over."""

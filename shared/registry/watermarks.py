@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from shared.domain.pipeline import PipelineState
 from shared.registry import keys
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, text
 
 IN_FLIGHT = 200
 """Milliseconds between a heartbeat's receivedAt and its place in the stream, at most (and the clocks' difference).
@@ -31,7 +31,7 @@ class Watermarks:
                 if value is None or int(value) < sent_at
             }
             if newer:
-                await self._client.hset(keys.INGESTED, mapping=newer)
+                await self._client.hset(keys.INGESTED, mapping={**newer})
 
     async def ingested(self, partitions: Collection[str]) -> int | None:
         """Returns the moment up to which every one of these partitions is ingested; None if one never was."""
@@ -44,7 +44,7 @@ class Watermarks:
         """Returns the state as last saved."""
         with redis_errors():
             row = await self._client.hgetall(keys.PIPELINE)
-        values = {name.decode(): int(value) for name, value in row.items()}
+        values = {text(name): int(value) for name, value in row.items()}
         return PipelineState(values.get("watermark"), values.get("stale_since"), values.get("hold_until"))
 
     async def save(self, state: PipelineState, now: int, *, announce: bool) -> None:
@@ -62,7 +62,7 @@ class Watermarks:
         with redis_errors():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.PIPELINE)
-                pipe.hset(keys.PIPELINE, mapping=row)
+                pipe.hset(keys.PIPELINE, mapping={**row})
                 if announce:
                     pipe.xadd(
                         keys.CONTROL_STREAM,

@@ -55,7 +55,12 @@ async def directory(redis: Redis) -> None:
 
 
 async def append(redis: Redis, facility: str, version: int, **more: str) -> None:
-    fields = {"kind": "status", "facility": facility, "status": "online", "since": 1_700_000_000_000 + version}
+    fields: dict[Any, Any] = {
+        "kind": "status",
+        "facility": facility,
+        "status": "online",
+        "since": 1_700_000_000_000 + version,
+    }
     fields |= {"version": version, "sessions": 1, "reason": "heartbeat"} | more
     await redis.xadd(keys.partition_of(facility).changes, fields)
 
@@ -72,7 +77,7 @@ async def test_a_change_reaches_its_regions_group_as_the_contract_says(redis: Re
     assert message == {
         "type": "facility.status",
         "regionId": "r-1",
-        "sequence": int(await redis.get("sequence:r-1")),
+        "sequence": int(await redis.get("sequence:r-1") or 0),
         "changes": [
             {
                 "facilityId": "f-2",

@@ -8,6 +8,7 @@ from shared.domain.session import EndedSession, EndReason, SessionTiming
 from shared.registry import keys
 from shared.registry.directory_cache import Departure
 from shared.registry.registry import UNASSIGNED, Registry
+from tests.redis_server import stream_rows
 
 TTL, GRACE = 90_000, 5_000
 T = 1_000_000
@@ -30,8 +31,7 @@ async def sweep(system: Registry, watermark: int, hold_until: int = 0) -> int:
 
 async def changes(client: Redis, facility: str = "f-1") -> list[tuple[str, int, int, str]]:
     """(status, since - T, version, reason)"""
-    rows = await client.xrange(keys.partition_of(facility).changes)
-    found = [{k.decode(): v.decode() for k, v in fields.items()} for _, fields in rows]
+    found = await stream_rows(client, keys.partition_of(facility).changes)
     return [
         (r["status"], int(r["since"]) - T, int(r["version"]), r["reason"]) for r in found if r["facility"] == facility
     ]

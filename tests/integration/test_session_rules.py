@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 
 from shared.domain.heartbeat import Heartbeat
@@ -12,6 +12,7 @@ from shared.domain.session import EndedSession, EndReason, SessionTiming
 from shared.registry import keys
 from shared.registry.registry import Registry
 from tests.oracle import Oracle
+from tests.redis_server import stream_rows
 
 TTL, GRACE = 8_000, 3_000
 START = 1_000_000
@@ -104,16 +105,14 @@ class System:
     async def transitions(self) -> list[tuple[str, str, int, int, str]]:
         found = []
         for partition in keys.ALL_PARTITIONS:
-            for _, entry in await self.client.xrange(partition.changes):
-                row = {k.decode(): v.decode() for k, v in entry.items()}
+            for row in await stream_rows(self.client, partition.changes):
                 found.append((row["facility"], row["status"], int(row["since"]), int(row["version"]), row["reason"]))
         return found
 
     async def ended(self) -> list[tuple[str, str, int, int, str]]:
         found = []
         for partition in keys.ALL_PARTITIONS:
-            for _, entry in await self.client.xrange(partition.ended):
-                row = {k.decode(): v.decode() for k, v in entry.items()}
+            for row in await stream_rows(self.client, partition.ended):
                 found.append((row["facility"], row["id"], int(row["started"]), int(row["ended"]), row["reason"]))
         return found
 

@@ -2,7 +2,7 @@
 
 from redis.asyncio import Redis
 
-from shared.stream.group import BROADCAST, SQL, StreamGroup, trim
+from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup, trim
 
 STREAMS = ["changes:{p00}", "changes:{p01}"]
 
@@ -12,7 +12,7 @@ async def fill(redis: Redis, *numbers: int) -> None:
         await redis.xadd(STREAMS[number % 2], {"n": number})
 
 
-def numbers(entries: list) -> list[int]:
+def numbers(entries: list[Entry]) -> list[int]:
     return sorted(int(entry.fields["n"]) for entry in entries)
 
 

@@ -1,7 +1,8 @@
 """Deadlines, intervals and instants."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.domain.instants import from_iso, to_iso
 from shared.domain.session import EndReason, SessionTiming, deadline, heartbeat_interval
