@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
 
 from shared.domain.pipeline import PipelineState
 from shared.registry import keys
@@ -31,7 +32,7 @@ class Watermarks:
                 if value is None or int(value) < sent_at
             }
             if newer:
-                await self._client.hset(keys.INGESTED, mapping={**newer})
+                await self._client.hset(keys.INGESTED, mapping=dict[FieldT, EncodableT](newer))
 
     async def ingested(self, partitions: Collection[str]) -> int | None:
         """Returns the moment up to which every one of these partitions is ingested; None if one never was."""
@@ -62,7 +63,7 @@ class Watermarks:
         with redis_errors():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.PIPELINE)
-                pipe.hset(keys.PIPELINE, mapping={**row})
+                pipe.hset(keys.PIPELINE, mapping=dict[FieldT, EncodableT](row))
                 if announce:
                     pipe.xadd(
                         keys.CONTROL_STREAM,

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.integration.store_databases import SERVER
 from tests.redis_server import running_redis
+
+# What only a server can do is not collected without one; the header below says how to run it.
+collect_ignore = [] if SERVER else ["test_store_sqlserver.py"]
+
+
+def pytest_report_header() -> str:
+    """Returns which databases the store tests run on."""
+    return "stores: SQLite and SQL Server" if SERVER else "stores: SQLite (SQL Server: make test-sqlserver)"
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,12 @@ from shared.store.database import Database, Transaction
 from shared.store.monitor import SqlMonitorStore
 from shared.store.opening import open_database, open_monitor_store
 from shared.store.statements import statement
-from tests.integration.store_databases import DIALECTS, Databases, databases, execute
+from tests.integration.store_databases import SERVER_DIALECTS, Databases, databases, execute
 
 CHANGE = FacilityChange("f-1", FacilityStatus.ONLINE, 1_795_000_000_000, 1, 1, "heartbeat")
 
 
-@pytest.fixture(scope="module", params=DIALECTS[1:])
+@pytest.fixture(scope="module", params=SERVER_DIALECTS)
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     folder: Path = tmp_path_factory.mktemp("stores")
     with databases(request.param, folder) as made:
