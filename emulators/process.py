@@ -19,9 +19,12 @@ def announce_ready(port: int, **details: object) -> None:
     print(json.dumps({"event": "ready", "port": port, **details}), flush=True)
 
 
-async def serve_until_stopped(stop: Callable[[], Awaitable[None]], *, exit_with_parent: bool) -> None:
+async def serve_until_stopped(
+    stop: Callable[[], Awaitable[None]], ready: Callable[[], None], *, exit_with_parent: bool
+) -> None:
     """Returns after SIGTERM, SIGINT or, with `exit_with_parent`, the end of stdin, having awaited `stop()`.
 
+    Calls `ready` once it listens to these: a starter may send one as soon as it reads the ready line.
     A starter holds the other end of stdin; when it dies, however it dies, the pipe closes.
     """
     loop = asyncio.get_running_loop()
@@ -38,6 +41,7 @@ async def serve_until_stopped(stop: Callable[[], Awaitable[None]], *, exit_with_
     if stdin is not None:
         loop.add_reader(stdin, on_stdin)
     try:
+        ready()
         await stopped.wait()
     finally:
         if stdin is not None:

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import math
 import sys
+from functools import partial
 from pathlib import Path
 
 from emulators.process import announce_ready, configure_logging, serve_until_stopped
@@ -82,10 +83,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     )
     broker = Broker(arguments.hub, settings, SharedKey(arguments.key_name, arguments.key))
     port = await broker.start(arguments.host, arguments.port)
-    serving = asyncio.create_task(serve_until_stopped(broker.stop, exit_with_parent=arguments.exit_with_parent))
-    await asyncio.sleep(0)  # lets it take over the signals: a starter may send one as soon as it reads the line
-    announce_ready(port)
-    await serving
+    await serve_until_stopped(broker.stop, partial(announce_ready, port), exit_with_parent=arguments.exit_with_parent)
 
 
 def main() -> int:

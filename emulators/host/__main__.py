@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -119,8 +120,8 @@ async def _run(arguments: argparse.Namespace, storage: str) -> None:
     application = Application(options, config, settings)
     functions = application.load()
     await application.start(bound)
-    announce_ready(port, functions=functions)
-    await serve_until_stopped(application.stop, exit_with_parent=arguments.exit_with_parent)
+    ready = partial(announce_ready, port, functions=functions)
+    await serve_until_stopped(application.stop, ready, exit_with_parent=arguments.exit_with_parent)
     if application.abandoned:
         # Python would wait for the threads of synchronous functions that do not end.
         logging.shutdown()

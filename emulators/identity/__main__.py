@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -68,8 +69,8 @@ async def _run(app: web.Application, listener: socket.socket, issuer: str, *, ex
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.SockSite(runner, listener).start()
-    announce_ready(listener.getsockname()[1], issuer=issuer)
-    await serve_until_stopped(runner.cleanup, exit_with_parent=exit_with_parent)
+    ready = partial(announce_ready, listener.getsockname()[1], issuer=issuer)
+    await serve_until_stopped(runner.cleanup, ready, exit_with_parent=exit_with_parent)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import socket
 import sys
+from functools import partial
 
 from aiohttp import web
 
@@ -68,8 +69,9 @@ async def _run(options: argparse.Namespace, listener: socket.socket) -> None:
     await web.SockSite(runner, listener, backlog=_BACKLOG).start()
     port = listener.getsockname()[1]
     endpoint = f"http://{options.host}:{port}"
-    announce_ready(port, endpoint=endpoint, connectionString=f"Endpoint={endpoint};AccessKey={access_key};Version=1.0;")
-    await serve_until_stopped(runner.cleanup, exit_with_parent=options.exit_with_parent)
+    connection_string = f"Endpoint={endpoint};AccessKey={access_key};Version=1.0;"
+    ready = partial(announce_ready, port, endpoint=endpoint, connectionString=connection_string)
+    await serve_until_stopped(runner.cleanup, ready, exit_with_parent=options.exit_with_parent)
 
 
 if __name__ == "__main__":

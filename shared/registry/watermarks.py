@@ -26,13 +26,13 @@ class Watermarks:
         """Notes the newest canary ingested per Event Hubs partition (send times in ms); call it after their batch."""
         with redis_errors():
             known = await self._client.hmget(keys.INGESTED, list(canaries))
-            newer = {
+            newer: dict[FieldT, EncodableT] = {
                 partition: sent_at
                 for (partition, sent_at), value in zip(canaries.items(), known, strict=True)
                 if value is None or int(value) < sent_at
             }
             if newer:
-                await self._client.hset(keys.INGESTED, mapping=dict[FieldT, EncodableT](newer))
+                await self._client.hset(keys.INGESTED, mapping=newer)
 
     async def ingested(self, partitions: Collection[str]) -> int | None:
         """Returns the moment up to which every one of these partitions is ingested; None if one never was."""
@@ -50,7 +50,7 @@ class Watermarks:
 
     async def save(self, state: PipelineState, now: int, *, announce: bool) -> None:
         """Replaces the state; with `announce` the stale flag goes out to every region, in the same transaction."""
-        row = {
+        row: dict[FieldT, EncodableT] = {
             name: value
             for name, value in (
                 ("watermark", state.watermark),
@@ -63,7 +63,7 @@ class Watermarks:
         with redis_errors():
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.PIPELINE)
-                pipe.hset(keys.PIPELINE, mapping=dict[FieldT, EncodableT](row))
+                pipe.hset(keys.PIPELINE, mapping=row)
                 if announce:
                     pipe.xadd(
                         keys.CONTROL_STREAM,
