@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.integration.pipeline_world import World, make_world
 from tests.integration.store_databases import SERVER
 from tests.redis_server import running_redis
 
@@ -31,3 +32,12 @@ async def redis(redis_port: int) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+async def world(redis: Redis, tmp_path: Path) -> AsyncIterator[World]:
+    """The pipeline in one process, its directory in force."""
+    world = make_world(redis, tmp_path)
+    await world.load_directory()
+    yield world
+    await world.close()

@@ -1,0 +1,179 @@
+"""What the streams hold goes to SQL, once, whatever dies in between; what SQL holds of the directory goes to Redis."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.domain.directory import Facility
+from shared.domain.facility import FacilityChange
+from shared.domain.instants import to_iso
+from shared.errors import DependencyUnavailableError
+from shared.registry import keys
+from shared.stream.group import BROADCAST, SQL
+from tests.integration.pipeline_world import DIRECTORY, GRACE, TTL, World, make_world
+
+HISTORY = "SELECT facility_id, version, status, at, reason FROM facility_status_history ORDER BY facility_id, version"
+STATUS = "SELECT facility_id, status, since, version, reason FROM facility_status ORDER BY facility_id"
+CORE = """SELECT facility_id, connectivity_status, connectivity_since, connectivity_version FROM facilities
+          ORDER BY facility_id"""
+LOG = "SELECT user_id, session_id, facility_id, started_at, ended_at, reason FROM session_log ORDER BY 1, 2, 3, 4"
+
+
+async def one_life(world: World) -> tuple[str, str]:
+    """u-1 comes to f-1 and leaves; returns when it began and ended."""
+    await world.beat("u-1")
+    started = world.time
+    await world.sweep_after(1_000)
+    await world.beat("u-1", leaving=True)
+    ended = world.time + GRACE
+    await world.sweep_after(GRACE + 1_000)
+    assert [row[0] for row in await world.changes("f-1")][-2:] == ["online", "offline"]
+    return to_iso(started), to_iso(ended)
+
+
+async def test_changes_stand_in_both_databases(world: World) -> None:
+    started, ended = await one_life(world)
+    await world.beat("u-2")
+    result = await world.monitor.run()
+    assert result.changes == 3
+    since = to_iso(world.time)
+    assert world.monitor_rows(HISTORY) == [
+        ("f-1", 1, "online", started, "heartbeat"),
+        ("f-1", 2, "offline", ended, "left"),
+        ("f-2", 1, "online", since, "heartbeat"),
+    ]
+    assert world.monitor_rows(STATUS) == [
+        ("f-1", "offline", ended, 2, "left"),
+        ("f-2", "online", since, 1, "heartbeat"),
+    ]
+    assert world.core_rows(CORE) == [
+        ("f-1", "offline", ended, 2),
+        ("f-2", "online", since, 1),
+        ("f-3", "offline", None, 0),
+    ]
+
+    assert await world.monitor.run() == replace(result, changes=0, sessions=0)
+
+
+async def test_an_ended_session_is_logged_and_only_then_leaves_redis(world: World) -> None:
+    started, ended = await one_life(world)
+    values = keys.partition_of("f-1").sessions("f-1")
+    await world.run_on(TTL + 10_000)
+    assert await world.redis.hlen(values) == 1, "not logged yet"
+
+    assert (await world.monitor.run()).sessions == 1
+    assert world.monitor_rows(LOG) == [("u-1", "s", "f-1", started, ended, "left")]
+    assert await world.redis.exists(values) == 0
+
+
+async def test_unassigned_sessions_are_logged_without_a_facility(world: World) -> None:
+    await world.beat("stranger")
+    await world.run_on(TTL + 10_000)
+    assert (await world.monitor.run()).sessions == 1
+    [(user, _, facility, *_)] = world.monitor_rows(LOG)
+    assert (user, facility) == ("stranger", "")
+
+
+async def test_the_directory_is_refreshed_and_a_facility_that_moved_is_announced_to_its_old_region(
+    world: World,
+) -> None:
+    await world.beat("u-1")
+    await world.deliver()
+    world.push.sent.clear()
+    moved = replace(
+        DIRECTORY,
+        facilities={**DIRECTORY.facilities, "f-1": Facility("f-1", "c-2", "Facility 1")},
+        facilities_of_user={**DIRECTORY.facilities_of_user, "u-1": ("f-1", "f-3")},
+    )
+    world.core_store.replace_directory(moved)
+    assert (await world.monitor.run()).directory
+    assert await world.directory.facilities_of(["u-1"]) == {"u-1": ("f-1", "f-3")}
+    told = [
+        (message["regionId"], change["status"]) for message in await world.deliver() for change in message["changes"]
+    ]
+    assert told == [("r-1", "removed"), ("r-2", "online")]
+    assert not (await world.monitor.run()).directory, "published once"
+
+
+async def test_streams_are_trimmed_when_every_reader_is_done(world: World) -> None:
+    await one_life(world)
+    changes, ended = keys.partition_of("f-1").changes, keys.partition_of("f-1").ended
+    await world.monitor.run()
+    assert await world.redis.xlen(ended) == 0
+    await world.deliver()
+    await world.monitor.run()
+    assert await world.redis.xlen(changes) == 0
+
+    await world.redis.set(keys.BROADCAST_LEASE, "a broadcaster that is behind", px=60_000)
+    await world.beat("u-1")
+    await world.monitor.run()
+    assert await world.redis.xlen(changes) == 1
+
+
+@pytest.mark.parametrize("step", ["record_changes", "log_sessions"])
+async def test_a_monitor_that_dies_between_commit_and_acknowledgement_repeats_without_harm(
+    world: World, redis: Redis, tmp_path: Path, step: str
+) -> None:
+    started, ended = await one_life(world)
+    write = getattr(world.monitor_store, step)
+
+    def commit_and_die(rows: Sequence[object]) -> int:
+        write(rows)
+        raise DependencyUnavailableError("sql")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.monitor_store, step, commit_and_die)
+        with pytest.raises(DependencyUnavailableError):
+            await world.monitor.run()
+    stream = keys.partition_of("f-1").changes if step == "record_changes" else keys.partition_of("f-1").ended
+    assert (await redis.xpending(stream, SQL))["pending"] > 0
+
+    successor = make_world(redis, tmp_path)
+    result = await successor.monitor.run()
+    assert (result.changes if step == "record_changes" else result.sessions) == 0, "every row was there already"
+    assert world.monitor_rows(HISTORY) == [
+        ("f-1", 1, "online", started, "heartbeat"),
+        ("f-1", 2, "offline", ended, "left"),
+    ]
+    assert world.monitor_rows(LOG) == [("u-1", "s", "f-1", started, ended, "left")]
+    assert (await redis.xpending(stream, SQL))["pending"] == 0
+    await successor.close()
+
+
+async def test_a_monitor_between_the_two_databases_leaves_the_core_for_the_next_run(world: World) -> None:
+    _, ended = await one_life(world)
+
+    def away(changes: Sequence[FacilityChange]) -> int:
+        raise DependencyUnavailableError("sql")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.core_store, "update_connectivity", away)
+        with pytest.raises(DependencyUnavailableError):
+            await world.monitor.run()
+    assert world.core_rows(CORE)[0] == ("f-1", "offline", None, 0)
+    await world.monitor.run()
+    assert world.core_rows(CORE)[0] == ("f-1", "offline", ended, 2)
+
+
+async def test_an_unknown_entry_is_set_aside_and_the_rest_is_recorded(world: World) -> None:
+    partition = keys.partition_of("f-1")
+    await world.redis.xadd(partition.changes, {"kind": "from-the-future"})
+    await world.redis.xadd(partition.ended, {"id": "nobody"})
+    await one_life(world)
+    result = await world.monitor.run()
+    assert (result.changes, result.sessions) == (2, 1)
+    assert [(row["source"], row["reason"]) for row in await world.set_aside() if row["source"] == "monitor"] == [
+        ("monitor", "unknown kind of change: 'from-the-future'"),
+        ("monitor", "malformed session id: 'nobody'"),
+    ]
+
+
+async def test_one_monitor_runs_at_a_time(world: World) -> None:
+    await one_life(world)
+    await world.redis.set(keys.MONITOR_LEASE, "another", px=60_000)
+    assert (await world.monitor.run()).changes == 0
+    await world.redis.delete(keys.MONITOR_LEASE)
+    assert (await world.monitor.run()).changes == 2
