@@ -12,7 +12,7 @@ from shared.domain.facility import FacilityChange
 from shared.domain.instants import to_iso
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
-from shared.stream.group import BROADCAST, SQL
+from shared.stream.group import SQL
 from tests.integration.pipeline_world import DIRECTORY, GRACE, TTL, World, make_world
 
 HISTORY = "SELECT facility_id, version, status, at, reason FROM facility_status_history ORDER BY facility_id, version"
