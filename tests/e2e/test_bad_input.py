@@ -9,6 +9,7 @@ import jwt
 import pytest
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
+from azure.eventhub.amqp import AmqpAnnotatedMessage
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.e2e.front_ends import Answer
@@ -177,7 +178,9 @@ async def test_a_foreign_event_in_the_hub_is_set_aside_and_what_follows_works(sy
     )
     async with producer:
         partitions = await producer.get_partition_ids()
-        strange = [EventData(body) for body in (b"\x00\xff", b'"text"', json.dumps({"v": 99}).encode())]
+        strange: list[EventData | AmqpAnnotatedMessage] = [
+            EventData(body) for body in (b"\x00\xff", b'"text"', json.dumps({"v": 99}).encode())
+        ]
         await asyncio.gather(*(producer.send_batch(strange, partition_id=partition) for partition in partitions))
 
     async def set_aside() -> bool:
