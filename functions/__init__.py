@@ -2,6 +2,7 @@
 
 from functions import (
     config,
+    dashboard,
     expire_session,
     facility,
     fallback,
@@ -28,6 +29,7 @@ BLUEPRINTS = (
     region_facilities.bp,
     facility.bp,
     config.bp,
+    dashboard.bp,
     health.bp,
     fallback.bp,
 )

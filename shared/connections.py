@@ -68,6 +68,13 @@ class WebPubSubConnection:
     endpoint: str | None = None
     client_id: str | None = None
 
+    @property
+    def address(self) -> str:
+        """The service's URL, which browsers connect to as well."""
+        if self.endpoint is not None:
+            return self.endpoint
+        return _key_values("WebPubSub", self.connection_string or "", "a connection string")["endpoint"]
+
 
 @dataclass(frozen=True, slots=True)
 class SqliteDatabase:

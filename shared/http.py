@@ -145,18 +145,31 @@ def json_response(
     )
 
 
-def prepared_response(request: func.HttpRequest, body: bytes, compressed: bytes | None, etag: str) -> func.HttpResponse:
-    """Returns a JSON answer that was serialised before: 304 if the caller holds it, gzip if the caller takes it.
+def prepared_response(
+    request: func.HttpRequest,
+    body: bytes,
+    compressed: bytes | None,
+    etag: str,
+    *,
+    mimetype: str = "application/json",
+    extra_headers: Mapping[str, str] | None = None,
+) -> func.HttpResponse:
+    """Returns an answer that was serialised before: 304 if the caller holds it, gzip if the caller takes it.
 
     The caller's cache may keep it, but must ask before each use.
     """
-    headers = {"Cache-Control": "private, no-cache", "ETag": etag, "Vary": "Accept-Encoding, Authorization"}
+    headers = {
+        "Cache-Control": "private, no-cache",
+        "ETag": etag,
+        "Vary": "Accept-Encoding, Authorization",
+        **(extra_headers or {}),
+    }
     if _matches(request.headers.get("If-None-Match", ""), etag):
-        return func.HttpResponse(status_code=304, headers=headers, mimetype="application/json")
+        return func.HttpResponse(status_code=304, headers=headers, mimetype=mimetype)
     if compressed is not None and _takes_gzip(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
         body = compressed
-    return func.HttpResponse(body, headers=headers, mimetype="application/json")
+    return func.HttpResponse(body, headers=headers, mimetype=mimetype)
 
 
 def problem_response(problem: ProblemError) -> func.HttpResponse:
