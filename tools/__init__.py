@@ -1,0 +1,1 @@
+"""What operators run from a checkout: packaging, smoke test, databases, costs. Nothing here is deployed."""
