@@ -22,6 +22,7 @@ ROUTES = {
     "facility": "facilities/{facilityId}",
     "config": "config",
     "health": "health",
+    "dashboard": "dashboard/{*path}",
     "fallback": "{*path}",
 }
 TRIGGERS: dict[str, dict[str, Any]] = {
