@@ -134,7 +134,7 @@ class DirectoryPublisher:
         except DirectoryMissingError:
             before = {}
         with redis_errors():
-            generation = int(await self._client.incr(f"{keys.DIRECTORY_GENERATION}:next"))
+            generation = await self._next_generation()
             await self._write(
                 keys.directory_regions(generation), {r.region_id: r.name for r in directory.regions.values()}
             )
@@ -154,6 +154,15 @@ class DirectoryPublisher:
             for entry in before.values()
             if entry.facility_id not in after or after[entry.facility_id].region_id != entry.region_id
         ]
+
+    async def _next_generation(self) -> int:
+        counter = f"{keys.DIRECTORY_GENERATION}:next"
+        generation = int(await self._client.incr(counter))
+        if generation == 1:
+            # A first number, or the data was lost: time in ms is ahead of any that readers may still have cached.
+            seconds, microseconds = await self._client.time()
+            generation = int(await self._client.incrby(counter, seconds * 1000 + microseconds // 1000))
+        return generation
 
     async def _write(self, key: str, rows: Mapping[str, str]) -> None:
         items = list(rows.items())

@@ -5,6 +5,7 @@ from redis.asyncio import Redis
 
 from shared.domain.directory import County, Directory, Facility, Region
 from shared.errors import DirectoryMissingError
+from shared.registry import keys
 from shared.registry.directory_cache import Departure, DirectoryCache, DirectoryPublisher
 
 
@@ -51,6 +52,17 @@ async def test_a_new_generation_replaces_what_readers_had_cached(redis: Redis) -
     assert await publisher.fingerprint() == "2"
 
 
+async def test_after_a_loss_of_redis_data_no_generation_is_used_twice(redis: Redis) -> None:
+    """Readers keep what they have cached by generation, and may not have looked while there was none."""
+    reader, publisher = DirectoryCache(redis), DirectoryPublisher(redis, DirectoryCache(redis))
+    await publisher.publish(FIRST, "1")
+    assert await reader.facilities_of(["u-1"]) == {"u-1": ("f-1",)}
+    await redis.flushall()
+    await publisher.publish(directory({"f-1": "c-1", "f-9": "c-1"}, {"u-1": ("f-9",)}), "2")
+    assert await reader.facilities_of(["u-1"]) == {"u-1": ("f-9",)}
+    assert (await reader.view()).facility("f-9") is not None
+
+
 async def test_facilities_that_leave_a_region_are_reported(redis: Redis) -> None:
     publisher = DirectoryPublisher(redis, DirectoryCache(redis))
     assert await publisher.publish(FIRST, "1") == []
@@ -63,8 +75,10 @@ async def test_facilities_that_leave_a_region_are_reported(redis: Redis) -> None
 
 
 async def test_an_old_generation_goes_away_by_itself(redis: Redis) -> None:
-    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    cache = DirectoryCache(redis)
+    publisher = DirectoryPublisher(redis, cache)
     await publisher.publish(FIRST, "1")
+    old = (await cache.view()).generation
     await publisher.publish(FIRST, "2")
-    assert 0 < await redis.ttl("directory:1:users") <= 60
-    assert await redis.ttl("directory:2:users") == -1
+    assert 0 < await redis.ttl(keys.directory_users(old)) <= 60
+    assert await redis.ttl(keys.directory_users((await cache.view()).generation)) == -1
