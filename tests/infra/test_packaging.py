@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -60,6 +61,21 @@ def test_the_package_holds_the_product_and_nothing_else() -> None:
     assert {path.partition("/")[0] for path in files if "/" in path} <= {"functions", "shared", "web"}
     assert {Path(path).suffix for path in files} >= {".py", ".lua", ".sql"}
     assert not [path for path in files if "__pycache__" in path or path.endswith(".pyc")]
+
+
+def test_what_python_compiled_beside_the_sources_stays_out(tmp_path: Path) -> None:
+    """Wherever the app has run from this folder before."""
+    shutil.copy(CHECKOUT / ".funcignore", tmp_path)
+    for source in ("function_app", "functions/heartbeat", "shared/domain/session"):
+        compiled = tmp_path / source
+        (compiled.parent / "__pycache__").mkdir(parents=True)
+        (compiled.parent / "__pycache__" / f"{compiled.name}.cpython-313.pyc").touch()
+        compiled.with_suffix(".py").touch()
+    assert sorted(files_to_publish(tmp_path)) == [
+        "function_app.py",
+        "functions/heartbeat.py",
+        "shared/domain/session.py",
+    ]
 
 
 def test_core_tools_and_azd_read_the_ignore_file_alike() -> None:
