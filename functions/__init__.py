@@ -1,8 +1,11 @@
 """The functions, one trigger per file. `BLUEPRINTS` says which of them are deployed."""
 
 from functions import (
+    agent_status,
+    agents,
     config,
     dashboard,
+    end_session,
     expire_session,
     facility,
     fallback,
@@ -28,6 +31,9 @@ BLUEPRINTS = (
     regions.bp,
     region_facilities.bp,
     facility.bp,
+    agents.bp,
+    agent_status.bp,
+    end_session.bp,
     config.bp,
     dashboard.bp,
     health.bp,

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 
 from shared.auth import Caller
 from shared.bootstrap import Services, services
-from shared.domain.heartbeat import ID_PATTERN
+from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN
 from shared.errors import DependencyUnavailableError, DirectoryMissingError
 from shared.problems import (
     CONTENT_TYPE,
@@ -37,7 +37,7 @@ from shared.problems import (
     UnsupportedMediaTypeError,
     problem_of,
 )
-from shared.requests import Body, field_errors
+from shared.requests import Body, Query, field_errors
 
 BODY_LIMIT = 256 * 1024
 BATCH_LIMIT = 1024 * 1024
@@ -78,6 +78,13 @@ class Call:
             raise MalformedRequestError(f"The body is not JSON: {error}") from None
         return _validate(model, value)
 
+    def query[T: Query](self, model: type[T]) -> T:
+        """Returns the validated query string; errors point into it as if it were an object."""
+        try:
+            return model.model_validate(dict(self.request.params))
+        except ValidationError as error:
+            raise InvalidRequestError(field_errors(error)) from None
+
     def region_id(self) -> str:
         """Returns the region id of the path."""
         return self._id("regionId")
@@ -86,9 +93,17 @@ class Call:
         """Returns the facility id of the path."""
         return self._id("facilityId")
 
-    def _id(self, name: str) -> str:
+    def user_id(self) -> str:
+        """Returns the user id of the path."""
+        return self._id("userId", USER_ID_PATTERN)
+
+    def session_id(self) -> str:
+        """Returns the session id of the path."""
+        return self._id("sessionId")
+
+    def _id(self, name: str, pattern: re.Pattern[str] = ID_PATTERN) -> str:
         value = unquote(self.request.route_params.get(name, ""))
-        if not ID_PATTERN.fullmatch(value):
+        if not pattern.fullmatch(value):
             raise NotFoundError(f"The {name} in the path is not an id.")
         return value
 

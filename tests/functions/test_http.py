@@ -2,7 +2,10 @@
 
 import pytest
 
+from functions.agent_status import agent_status
+from functions.agents import agents
 from functions.config import config
+from functions.end_session import end_session
 from functions.facility import facility
 from functions.fallback import fallback
 from functions.health import health
@@ -21,10 +24,13 @@ METHODS = [
     (regions, "GET"),
     (region_facilities, "GET"),
     (facility, "GET"),
+    (agents, "GET"),
+    (agent_status, "PUT"),
+    (end_session, "DELETE"),
     (config, "GET"),
     (health, "GET"),
 ]
-GUARDED = METHODS[:6]
+GUARDED = METHODS[:9]
 
 
 @pytest.mark.parametrize(("function", "method"), METHODS)

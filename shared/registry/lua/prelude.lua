@@ -76,8 +76,14 @@ local function note_end(state, at, reason)
   if at >= state.end_at then state.end_at, state.end_reason = at, reason end
 end
 
+-- Agents are followed from this stream: every presence that begins or ends, in the order decided here.
+local function tell_presence(kind, facility, id, at, reason)
+  redis.call('XADD', 'presence:' .. tag, '*', 'kind', kind, 'facility', facility, 'id', id, 'at', at, 'reason', reason)
+end
+
 local function log_end(facility, id, started, ended, reason)
   if id == NAMELESS then return end
+  tell_presence('ended', facility, id, ended, REASON[reason])
   redis.call('XADD', ENDED_STREAM, '*', 'facility', facility, 'id', id, 'started', started, 'ended', ended,
     'reason', REASON[reason])
 end
