@@ -96,7 +96,10 @@ class Partition:
 
     @property
     def presence(self) -> str:
-        """Stream of presences that began or ended, from which agents are followed; what was followed is deleted."""
+        """Stream of presences that began or ended, from which agents are followed; what was followed is deleted.
+
+        One field, `began` or `ended`: facility/user/session/moment (ms)/reason.
+        """
         return f"presence:{self.tag}"
 
     @property

@@ -2,15 +2,15 @@
 
 import asyncio
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import batched
-from typing import Any
 
 import msgpack
 from redis.asyncio import Redis
 
-from shared.domain.agent import STATUS_CODES, STATUSES, Saying
+from shared.domain.agent import Saying
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
@@ -83,11 +83,15 @@ class Registry:
         Partitions are independent: after an error some may have been applied, and the same call may be repeated.
         """
         groups: dict[Partition, dict[str, list[tuple[str | int, ...]]]] = {}
+        said: list[Heartbeat] = []
         for facility_id, beat in placed:
             partition = keys.partition_of(facility_id, beat.user_id)
             messages = groups.setdefault(partition, {}).setdefault(facility_id, [])
             message: tuple[str | int, ...] = (f"{beat.user_id}/{beat.session_id}", beat.received_at, int(beat.leaving))
-            messages.append(message if beat.agent_status is None else (*message, STATUS_CODES[beat.agent_status]))
+            if beat.agent_status is not None:
+                said.append(beat)
+                message = (*message, 1)
+            messages.append(message)
         with redis_errors():
             results = await asyncio.gather(
                 *(
@@ -98,7 +102,8 @@ class Registry:
                     for partition, by_facility in groups.items()
                 )
             )
-        return sum(map(_ingested, results), IngestResult())
+        total = sum((IngestResult(*counts[:6]) for counts in results), IngestResult())
+        return replace(total, said=_sayings(said, [unsaid for *_, unsaid in results if unsaid]))
 
     async def sweep(
         self, partition: Partition, watermark: int, *, limit: int = 500, hold_until: int = 0
@@ -324,13 +329,20 @@ class Registry:
         return [partition.tag, self._timing.ttl, self._timing.leave_grace]
 
 
-def _ingested(reply: list[Any]) -> IngestResult:
-    applied, duplicates, late, ended, changes, began, flat = reply
-    said = (
-        Saying(text(identity).partition("/")[0], int(at), STATUSES[int(code)])
-        for identity, at, code in batched(flat, 3, strict=True)
+def _sayings(said: Iterable[Heartbeat], unsaid: Iterable[Sequence[bytes | int]]) -> tuple[Saying, ...]:
+    """Returns what heartbeats said, without what counts at none of the facilities where it was heard."""
+    rejections = Counter((text(identity), int(at)) for flat in unsaid for identity, at in batched(flat, 2, strict=True))
+    sayings = [
+        Saying(beat.user_id, beat.received_at, beat.agent_status) for beat in said if beat.agent_status is not None
+    ]
+    if not rejections:
+        return tuple(sayings)
+    heard = Counter((f"{beat.user_id}/{beat.session_id}", beat.received_at) for beat in said)
+    return tuple(
+        saying
+        for saying, beat in zip(sayings, said, strict=True)
+        if heard[key := (f"{beat.user_id}/{beat.session_id}", beat.received_at)] > rejections[key]
     )
-    return IngestResult(applied, duplicates, late, ended, changes, began, tuple(said))
 
 
 def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | None) -> FacilityState:

@@ -94,19 +94,12 @@ def parse_ended(fields: Mapping[str, str]) -> EndedSession:
 def parse_presence(entry_id: str, fields: Mapping[str, str]) -> PresenceEvent:
     """Returns the entry of a `presence` stream. Raises UnknownEntryError."""
     try:
-        user_id, separator, session_id = fields["id"].partition("/")
-        if not separator or fields["kind"] not in ("began", "ended"):
-            raise UnknownEntryError(f"malformed presence: {fields!r}")
-        return PresenceEvent(
-            entry_id=entry_id,
-            began=fields["kind"] == "began",
-            facility_id=fields["facility"],
-            user_id=user_id,
-            session_id=session_id,
-            at=int(fields["at"]),
-            reason=fields["reason"],
-        )
-    except (KeyError, ValueError) as error:
+        [(kind, value)] = fields.items()
+        facility_id, user_id, session_id, at, reason = value.split("/")
+        if kind not in ("began", "ended"):
+            raise UnknownEntryError(f"unknown kind of presence: {kind!r}")
+        return PresenceEvent(entry_id, kind == "began", facility_id, user_id, session_id, int(at), reason)
+    except ValueError as error:
         if isinstance(error, UnknownEntryError):
             raise
         raise UnknownEntryError(f"malformed presence: {error!r}") from error

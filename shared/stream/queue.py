@@ -29,14 +29,13 @@ class StreamQueue:
         ]
 
     async def delete(self, entries: Iterable[Entry]) -> None:
-        """Lets go of entries that are dealt with."""
-        by_stream: dict[str, list[str]] = {}
-        for entry in entries:
-            by_stream.setdefault(entry.stream, []).append(entry.entry_id)
-        if not by_stream:
+        """Lets go of entries that are dealt with: those given and, in their streams, all before them."""
+        newest = {entry.stream: entry.entry_id for entry in entries}
+        if not newest:
             return
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
-            for stream, ids in by_stream.items():
-                pipe.xdel(stream, *ids)
+            for stream, entry_id in newest.items():
+                milliseconds, _, number = entry_id.partition("-")
+                pipe.xtrim(stream, minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
             await pipe.execute()

@@ -303,7 +303,7 @@ async def test_what_people_did_is_told_whenever_it_can_be_but_traffic_not_for_ev
 
 
 async def test_an_entry_of_an_unknown_kind_is_set_aside(world: World) -> None:
-    await world.client.xadd(keys.ALL_PARTITIONS[3].presence, {"kind": "from-the-future", "id": "u-1/s"})
+    await world.client.xadd(keys.ALL_PARTITIONS[3].presence, {"from-the-future": "f-1/u-1/s/1/x"})
     await world.client.xadd(keys.ALL_USER_PARTITIONS[3].urgent, {"kind": "from-the-future"})
     await world.hear("u-1", 0)
     await world.settle()

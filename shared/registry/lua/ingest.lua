@@ -1,15 +1,15 @@
 -- Applies heartbeats to the sessions and facilities of one partition. Any order and any repetition give the
 -- same states (contract, rules 2, 4 and 5).
 --
--- ARGV[4] msgpack: [[facility, [[user/session, receivedAt ms, leaving 0|1, agent status code or absent], …]], …]
--- Returns {applied, duplicates, late, ended, changes, began, said}: heartbeats that told something new, that told
+-- ARGV[4] msgpack: [[facility, [[user/session, receivedAt ms, leaving 0|1, 1 if it says an agent status], …]], …]
+-- Returns {applied, duplicates, late, ended, changes, began, unsaid}: heartbeats that told something new, that told
 -- nothing new, whose own deadline was behind the watermark, whose session was ended by command; status changes
--- appended; presences that began; [user/session, receivedAt ms, code, …] of the agent statuses that count: those
--- said in the present life of a session that is online.
+-- appended; presences that began; [user/session, receivedAt ms, …] of the agent statuses that do not count: those
+-- not said in the present life of a session that is online.
 
 local decided = watermark()
 local applied, duplicates, late, ended, changes, began = 0, 0, 0, 0, 0, 0
-local said = {}
+local unsaid = {}
 
 for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   local facility, messages = group[1], group[2]
@@ -77,8 +77,8 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
         end
       end
     end
-    if message[4] and life == ONLINE and (at >= started or born) and not barred then
-      said[#said + 1], said[#said + 2], said[#said + 3] = id, string.format('%.0f', at), message[4]
+    if message[4] and (life ~= ONLINE or barred or (at < started and not born)) then
+      unsaid[#unsaid + 1], unsaid[#unsaid + 2] = id, at
     end
   end
 
@@ -89,4 +89,4 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   end
 end
 
-return { applied, duplicates, late, ended, changes, began, said }
+return { applied, duplicates, late, ended, changes, began, unsaid }
