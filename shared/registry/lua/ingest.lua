@@ -25,7 +25,7 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
     if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
     if not leaving and at > newest then newest = at end
 
-    local barred, born = until_at and at <= tonumber(until_at), false
+    local barred = until_at and at <= tonumber(until_at)
     if barred then
       ended = ended + 1
     elseif (leaving and at <= leave) or (not leaving and at <= beat and (at >= started or at < over)) then
@@ -65,7 +65,7 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
       else
         applied = applied + 1
         began = began + 1
-        started, life, born = math.max(at, over), ONLINE, true
+        started, life = math.max(at, over), ONLINE
         redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
         redis.call('SET', session_key(facility, id), '', 'PXAT', due + KEY_SLACK)
         tell_presence('began', facility, id, started, 'heartbeat')
@@ -77,7 +77,7 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
         end
       end
     end
-    if message[4] and (life ~= ONLINE or barred or (at < started and not born)) then
+    if message[4] and (life ~= ONLINE or barred or at < started) then
       unsaid[#unsaid + 1], unsaid[#unsaid + 2] = id, at
     end
   end
