@@ -16,6 +16,7 @@ from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.limits import HeartbeatLimiter
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
+from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
 from shared.pipeline.monitor import Retention, SessionMonitor
 from shared.pipeline.recovery import Recovery
@@ -168,6 +169,19 @@ class Services:
             self.broadcaster,
             self.agents,
             self.agent_follower,
+        )
+
+    @cached_property
+    def ending(self) -> SessionEnding:
+        """Sessions ended by command."""
+        return SessionEnding(
+            self.registry,
+            self.agents,
+            self.directory,
+            self.ended_ids,
+            self.broadcaster,
+            self.agent_follower,
+            self.now,
         )
 
     @cached_property

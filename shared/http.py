@@ -160,6 +160,11 @@ def json_response(
     )
 
 
+def empty_response() -> func.HttpResponse:
+    """Returns 204: done, and there is nothing to say."""
+    return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
+
+
 def prepared_response(
     request: func.HttpRequest,
     body: bytes,
