@@ -15,6 +15,7 @@ from functions import (
     ingest_heartbeats,
     monitor_sessions,
     negotiate,
+    openapi,
     region_facilities,
     regions,
     sweep_sessions,
@@ -35,7 +36,10 @@ BLUEPRINTS = (
     agent_status.bp,
     end_session.bp,
     config.bp,
+    openapi.bp,
     dashboard.bp,
     health.bp,
     fallback.bp,
 )
+
+openapi.document_these(BLUEPRINTS)

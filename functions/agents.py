@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from shared.agents_page import decode_cursor, read_page
+from shared.answers import AgentsPage
 from shared.auth import ADMIN_ROLE
 from shared.http import Call, endpoint, json_response
 from shared.requests import AgentsQuery
@@ -11,7 +12,7 @@ bp = func.Blueprint()
 
 
 @bp.route(route="agents", auth_level=func.AuthLevel.ANONYMOUS)
-@endpoint("GET", role=ADMIN_ROLE)
+@endpoint("GET", role=ADMIN_ROLE, query=AgentsQuery, answers={200: AgentsPage})
 async def agents(call: Call) -> func.HttpResponse:
     """Answers with one page of live agents, whichever instance heard them."""
     query, up = call.query(AgentsQuery), call.services

@@ -78,7 +78,7 @@ class Query(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
 
 
-Limit = Annotated[int, BeforeValidator(_whole_number), Field(ge=1, le=1_000)]
+Limit = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(_whole_number)]
 Cursor = Annotated[str, Field(min_length=1, max_length=512)]
 
 

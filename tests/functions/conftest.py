@@ -20,7 +20,10 @@ from shared.domain.directory import County, Directory, Facility, Region
 from shared.errors import DependencyUnavailableError
 from shared.events.codec import Draft
 from shared.events.publisher import HeartbeatPublisher
+from shared.http import OPERATION
 from shared.limits import HeartbeatLimiter
+from shared.openapi import problems_of
+from shared.operations import Operation
 from shared.problems import DOCUMENTATION, UnauthenticatedError
 from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
@@ -169,7 +172,32 @@ async def call(
     )
     response = await function(request)
     content_type = f"{response.mimetype}; charset={response.charset}"
-    return Answer(response.status_code, {"content-type": content_type, **response.headers}, response.get_body())
+    answer = Answer(response.status_code, {"content-type": content_type, **response.headers}, response.get_body())
+    check_against_declaration(function, answer)
+    return answer
+
+
+def declared(function: Any) -> tuple[str, Operation]:
+    """Returns a function's route and what it declares."""
+    built = function.build()
+    return built.get_trigger().route, getattr(built.get_user_function(), OPERATION)
+
+
+def check_against_declaration(function: Any, answer: Answer) -> None:
+    """Holds an answer against what the OpenAPI document says of it."""
+    route, operation = declared(function)
+    if operation.answers is None:
+        return
+    if answer.headers["content-type"].startswith("application/problem+json"):
+        told = {(problem.status, problem.code) for problem in problems_of(route, operation)}
+        assert (answer.status, answer.body["code"]) in told, f"{operation.name} does not declare this problem"
+        return
+    assert answer.status in operation.answers, f"{operation.name} does not declare this status"
+    model = operation.answers[answer.status]
+    if model is None:
+        assert answer.raw == b""
+    elif answer.headers.get("Content-Encoding") is None:
+        model.model_validate_json(answer.raw, strict=True)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from functions.health import health
 from functions.heartbeat import heartbeat
 from functions.heartbeats import heartbeats
 from functions.negotiate import negotiate
+from functions.openapi import openapi
 from functions.region_facilities import region_facilities
 from functions.regions import regions
 from shared import bootstrap
@@ -29,6 +30,7 @@ METHODS = [
     (end_session, "DELETE"),
     (config, "GET"),
     (health, "GET"),
+    (openapi, "GET"),
 ]
 GUARDED = METHODS[:9]
 

@@ -23,7 +23,9 @@ ROUTES = {
     "agents": "agents",
     "agent_status": "agents/{userId}/status",
     "end_session": "sessions/{userId}/{sessionId}",
+    "openapi": "openapi.json",
     "config": "config",
+    "dashboard": "dashboard/{*path}",
     "health": "health",
     "fallback": "{*path}",
 }
