@@ -1,8 +1,11 @@
 """The functions, one trigger per file. `BLUEPRINTS` says which of them are deployed."""
 
 from functions import (
+    agent_status,
+    agents,
     config,
     dashboard,
+    end_session,
     expire_session,
     facility,
     fallback,
@@ -12,6 +15,7 @@ from functions import (
     ingest_heartbeats,
     monitor_sessions,
     negotiate,
+    openapi,
     region_facilities,
     regions,
     sweep_sessions,
@@ -28,8 +32,14 @@ BLUEPRINTS = (
     regions.bp,
     region_facilities.bp,
     facility.bp,
+    agents.bp,
+    agent_status.bp,
+    end_session.bp,
     config.bp,
+    openapi.bp,
     dashboard.bp,
     health.bp,
     fallback.bp,
 )
+
+openapi.document_these(BLUEPRINTS)

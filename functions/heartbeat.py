@@ -2,6 +2,7 @@
 
 import azure.functions as func
 
+from shared.answers import HeartbeatAccepted
 from shared.domain.instants import to_iso
 from shared.domain.session import deadline
 from shared.http import Call, endpoint, json_response, plain_number
@@ -12,7 +13,12 @@ bp = func.Blueprint()
 
 
 @bp.route(route="heartbeat", auth_level=func.AuthLevel.ANONYMOUS)
-@endpoint("POST")
+@endpoint(
+    "POST",
+    body=HeartbeatBody,
+    answers={202: HeartbeatAccepted},
+    problems=(SessionEndedError, TooManyRequestsError),
+)
 async def heartbeat(call: Call) -> func.HttpResponse:
     """Answers 202 once Event Hubs has accepted the heartbeat; asks neither Redis nor SQL."""
     body, user_id, up = call.body(HeartbeatBody), call.caller.user_id, call.services

@@ -3,6 +3,7 @@
 import azure.functions as func
 from pydantic import ValidationError
 
+from shared.answers import BatchAccepted
 from shared.auth import GATEWAY_ROLE
 from shared.events.codec import Draft
 from shared.http import BATCH_LIMIT, Call, endpoint, json_response
@@ -13,7 +14,7 @@ bp = func.Blueprint()
 
 
 @bp.route(route="heartbeats", auth_level=func.AuthLevel.ANONYMOUS)
-@endpoint("POST", role=GATEWAY_ROLE, body_limit=BATCH_LIMIT)
+@endpoint("POST", role=GATEWAY_ROLE, body=HeartbeatBatch, body_limit=BATCH_LIMIT, answers={202: BatchAccepted})
 async def heartbeats(call: Call) -> func.HttpResponse:
     """Answers 202 once Event Hubs has accepted all good ones; the others come back with what is wrong with each."""
     up, now = call.services, call.services.now()

@@ -3,6 +3,7 @@
 import azure.functions as func
 
 from shared.access import regions_of_caller
+from shared.answers import Negotiated
 from shared.broadcast.messages import agents_group, region_group
 from shared.domain.instants import to_iso
 from shared.http import Call, endpoint, json_response
@@ -15,10 +16,16 @@ _MINUTES = 60
 
 
 @bp.route(route="negotiate", auth_level=func.AuthLevel.ANONYMOUS)
-@endpoint("POST")
+@endpoint(
+    "POST",
+    body=NegotiateBody,
+    body_optional=True,
+    answers={200: Negotiated},
+    problems=(ForbiddenError, NotFoundError),
+)
 async def negotiate(call: Call) -> func.HttpResponse:
     """Answers with a Web PubSub address whose token already joins the groups of the regions."""
-    wanted = call.body(NegotiateBody, optional=True).regions
+    wanted = call.body(NegotiateBody).regions
     allowed = await regions_of_caller(call)
     regions = sorted(allowed if wanted is None else set(wanted))
     for region_id in regions:

@@ -5,13 +5,14 @@ import asyncio
 import azure.functions as func
 
 from shared.access import regions_of_caller
+from shared.answers import Regions
 from shared.http import Call, endpoint, json_response
 
 bp = func.Blueprint()
 
 
 @bp.route(route="regions", auth_level=func.AuthLevel.ANONYMOUS)
-@endpoint("GET")
+@endpoint("GET", answers={200: Regions})
 async def regions(call: Call) -> func.HttpResponse:
     """Answers with each region's name, its facilities and how many of them are online."""
     view = await call.services.directory.view()

@@ -31,6 +31,14 @@ async def visible_facility(call: Call) -> FacilityEntry:
     return entry
 
 
+def own_user_id(call: Call) -> str:
+    """Returns the path's user. Raises NotFoundError; ForbiddenError for a caller who is neither them nor an admin."""
+    user_id = call.user_id()
+    if not call.caller.is_admin and user_id != call.caller.user_id:
+        raise ForbiddenError("This concerns another user; only they and administrators may do it.")
+    return user_id
+
+
 async def _check(call: Call, region_id: str) -> None:
     if not call.caller.is_admin and region_id not in await call.services.directory.regions_of(call.caller.user_id):
         raise ForbiddenError("This is in a region that is not one of yours.")

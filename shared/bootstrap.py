@@ -15,11 +15,14 @@ from shared.domain.pipeline import PipelineTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.limits import HeartbeatLimiter
+from shared.pipeline.agents import AgentAnnouncer, AgentFollower
+from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
 from shared.pipeline.monitor import Retention, SessionMonitor
 from shared.pipeline.recovery import Recovery
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import client, keys
+from shared.registry.agents import Agents
 from shared.registry.credentials import entra_credentials
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
@@ -117,6 +120,21 @@ class Services:
         return Broadcaster(self.redis, group, self.directory, self.push, self.dead_letters, self.now)
 
     @cached_property
+    def agents(self) -> Agents:
+        """Who is there, and what they say of themselves."""
+        return Agents(self.redis)
+
+    @cached_property
+    def agent_announcer(self) -> AgentAnnouncer:
+        """News of agents to admins and users."""
+        return AgentAnnouncer(self.redis, self.directory, self.push, self.dead_letters, self.now)
+
+    @cached_property
+    def agent_follower(self) -> AgentFollower:
+        """Presences into agents."""
+        return AgentFollower(self.redis, self.agents, self.dead_letters, self.agent_announcer)
+
+    @cached_property
     def recovery(self) -> Recovery:
         """The way back after a loss of Redis data."""
         return Recovery(self.redis, self.registry, self.watermarks, self.monitor_store, self.now)
@@ -133,6 +151,7 @@ class Services:
             self.publisher,
             self.recovery,
             self.broadcaster,
+            self.agent_follower,
             timing,
             self.now,
         )
@@ -148,6 +167,21 @@ class Services:
             self.recovery,
             self.sweep,
             self.broadcaster,
+            self.agents,
+            self.agent_follower,
+        )
+
+    @cached_property
+    def ending(self) -> SessionEnding:
+        """Sessions ended by command."""
+        return SessionEnding(
+            self.registry,
+            self.agents,
+            self.directory,
+            self.ended_ids,
+            self.broadcaster,
+            self.agent_follower,
+            self.now,
         )
 
     @cached_property

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -18,10 +18,12 @@ import azure.functions as func
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from shared.answers import Answer
 from shared.auth import Caller
 from shared.bootstrap import Services, services
-from shared.domain.heartbeat import ID_PATTERN
+from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN
 from shared.errors import DependencyUnavailableError, DirectoryMissingError
+from shared.operations import Operation
 from shared.problems import (
     CONTENT_TYPE,
     BodyTooLargeError,
@@ -37,8 +39,10 @@ from shared.problems import (
     UnsupportedMediaTypeError,
     problem_of,
 )
-from shared.requests import Body, field_errors
+from shared.requests import Body, Query, field_errors
 
+OPERATION = "operation"
+"""The attribute by which a function carries what it declares."""
 BODY_LIMIT = 256 * 1024
 BATCH_LIMIT = 1024 * 1024
 
@@ -53,6 +57,7 @@ class Call:
 
     request: func.HttpRequest
     services: Services
+    operation: Operation
     _caller: Caller | None
     _body_limit: int
 
@@ -63,12 +68,13 @@ class Call:
             raise RuntimeError("an anonymous endpoint has no caller")
         return self._caller
 
-    def body[T: Body](self, model: type[T], *, optional: bool = False) -> T:
-        """Returns the validated body; an `optional` one that is absent counts as an empty object."""
+    def body[T: Body](self, model: type[T]) -> T:
+        """Returns the validated body, of the model declared; an optional one that is absent is an empty object."""
+        self.operation.expect("body", model, self.operation.body)
         raw = self.request.get_body()
         if len(raw) > self._body_limit:
             raise BodyTooLargeError(f"The body has {len(raw)} bytes; at most {self._body_limit} are taken here.")
-        if optional and not raw.strip():
+        if self.operation.body_optional and not raw.strip():
             return _validate(model, {})
         if not _is_json(self.request.headers.get("Content-Type", "")):
             raise UnsupportedMediaTypeError("The Content-Type must be application/json (UTF-8).")
@@ -78,6 +84,14 @@ class Call:
             raise MalformedRequestError(f"The body is not JSON: {error}") from None
         return _validate(model, value)
 
+    def query[T: Query](self, model: type[T]) -> T:
+        """Returns the validated query string, of the model declared; errors point into it as into an object."""
+        self.operation.expect("query", model, self.operation.query)
+        try:
+            return model.model_validate(dict(self.request.params))
+        except ValidationError as error:
+            raise InvalidRequestError(field_errors(error)) from None
+
     def region_id(self) -> str:
         """Returns the region id of the path."""
         return self._id("regionId")
@@ -86,9 +100,17 @@ class Call:
         """Returns the facility id of the path."""
         return self._id("facilityId")
 
-    def _id(self, name: str) -> str:
+    def user_id(self) -> str:
+        """Returns the user id of the path."""
+        return self._id("userId", USER_ID_PATTERN)
+
+    def session_id(self) -> str:
+        """Returns the session id of the path."""
+        return self._id("sessionId")
+
+    def _id(self, name: str, pattern: re.Pattern[str] = ID_PATTERN) -> str:
         value = unquote(self.request.route_params.get(name, ""))
-        if not ID_PATTERN.fullmatch(value):
+        if not pattern.fullmatch(value):
             raise NotFoundError(f"The {name} in the path is not an id.")
         return value
 
@@ -98,14 +120,38 @@ type HttpFunction = Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]
 
 
 def endpoint(
-    method: str | None, *, anonymous: bool = False, role: str | None = None, body_limit: int = BODY_LIMIT
+    method: str | None,
+    *,
+    anonymous: bool = False,
+    role: str | None = None,
+    body: type[Body] | None = None,
+    body_optional: bool = False,
+    body_limit: int = BODY_LIMIT,
+    query: type[Query] | None = None,
+    answers: Mapping[int, type[Answer] | None] | None = None,
+    problems: Sequence[type[ProblemError]] = (),
 ) -> Callable[[Handler], HttpFunction]:
     """Makes an HTTP function of a handler that answers a `Call`; whatever it raises becomes a problem response.
 
-    `method` None takes any. The result has the handler's name, by which the Functions worker knows it.
+    `method` None takes any. What is declared here is checked here, and shown by the OpenAPI document; `answers` are the
+    models of the bodies by status, `problems` what the handler itself may raise. The result has the handler's name, by
+    which the Functions worker knows it.
     """
 
     def decorate(handler: Handler) -> HttpFunction:
+        operation = Operation(
+            name=handler.__name__,
+            method=method,
+            summary=(handler.__doc__ or "").splitlines()[0],
+            anonymous=anonymous,
+            role=role,
+            body=body,
+            body_optional=body_optional,
+            query=query,
+            answers=answers,
+            problems=problems,
+        )
+
         async def function(req: func.HttpRequest) -> func.HttpResponse:
             try:
                 if method is not None and req.method.upper() != method:
@@ -114,7 +160,7 @@ def endpoint(
                 caller = None if anonymous else await up.tokens.verify(_bearer_token(req))
                 if role is not None and (caller is None or role not in caller.roles):
                     raise ForbiddenError(f"This call needs the role {role}.")  # noqa: TRY301 - answered below
-                return await handler(Call(req, up, caller, body_limit))
+                return await handler(Call(req, up, operation, caller, body_limit))
             except ProblemError as problem:
                 return problem_response(problem)
             except (DependencyUnavailableError, DirectoryMissingError) as error:
@@ -128,6 +174,7 @@ def endpoint(
         # Without __wrapped__: the worker must see this function's own parameter, not the handler's.
         functools.update_wrapper(function, handler, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
         del function.__wrapped__  # type: ignore[attr-defined]
+        setattr(function, OPERATION, operation)
         return function
 
     return decorate
@@ -143,6 +190,11 @@ def json_response(
         headers={"Cache-Control": "no-store", **(headers or {})},
         mimetype="application/json",
     )
+
+
+def empty_response() -> func.HttpResponse:
+    """Returns 204: done, and there is nothing to say."""
+    return func.HttpResponse(status_code=204, headers={"Cache-Control": "no-store"})
 
 
 def prepared_response(

@@ -1,9 +1,13 @@
-"""The bodies that the API takes. Types are never converted, unknown fields are ignored, null means absent."""
+"""The bodies and query strings that the API takes.
 
+In bodies types are never converted and null means absent; unknown fields and parameters are ignored.
+"""
+
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN, AgentStatus
@@ -49,10 +53,43 @@ class HeartbeatBatch(Body):
     heartbeats: Annotated[list[Any], Field(max_length=MAX_BATCH)]
 
 
+class AgentStatusBody(Body):
+    """`PUT /agents/{userId}/status`."""
+
+    agent_status: Status
+
+
 class NegotiateBody(Body):
     """`POST /negotiate`."""
 
     regions: list[Id] | None = None
+
+
+def _whole_number(value: object) -> object:
+    # Python would also take 1_000, or digits of other scripts.
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ValueError("should be a whole number")
+    return value
+
+
+class Query(BaseModel):
+    """What all query strings have in common: text in, unknown parameters are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+
+Limit = Annotated[int, Field(ge=1, le=1_000), BeforeValidator(_whole_number)]
+Cursor = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class AgentsQuery(Query):
+    """`GET /agents`."""
+
+    region_id: Id | None = None
+    facility_id: Id | None = None
+    status: Status | None = None
+    limit: Limit = 100
+    cursor: Cursor | None = None
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

@@ -40,6 +40,16 @@ def presence_stale(region_id: str, sequence: int, entry: StaleEntry) -> dict[str
     }
 
 
+def agent_status(user_id: str, status: str, since: int) -> dict[str, Any]:
+    """What an agent is, `offline` included; of two messages the one with the later `since` holds."""
+    return {"type": "agent.status", "userId": user_id, "agentStatus": status, "since": to_iso(since)}
+
+
+def session_ended(session_id: str, reason: str) -> dict[str, Any]:
+    """One of the user's sessions is over, at every facility."""
+    return {"type": "session.ended", "sessionId": session_id, "reason": reason}
+
+
 def change_item(change: FacilityChange) -> dict[str, Any]:
     """One entry of a `facility.status` message."""
     return {

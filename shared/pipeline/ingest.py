@@ -8,8 +8,10 @@ from itertools import batched
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.heartbeat import Heartbeat
 from shared.events.codec import Canary, ForeignEventError, Packet, decode
+from shared.pipeline.agents import AgentFollower
 from shared.pipeline.recovery import Recovery
 from shared.pipeline.sweep import SessionSweep
+from shared.registry.agents import Agents
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache
 from shared.registry.registry import UNASSIGNED, IngestResult, Registry
@@ -39,6 +41,8 @@ class HeartbeatIngest:
         recovery: Recovery,
         sweep: SessionSweep,
         broadcaster: Broadcaster,
+        agents: Agents,
+        follower: AgentFollower,
     ) -> None:
         self._registry = registry
         self._directory = directory
@@ -47,6 +51,8 @@ class HeartbeatIngest:
         self._recovery = recovery
         self._sweep = sweep
         self._broadcaster = broadcaster
+        self._agents = agents
+        self._follower = follower
 
     async def apply(self, events: Sequence[StreamEvent]) -> IngestResult:
         """Applies every event and notes the canaries among them; returns what the heartbeats did.
@@ -77,6 +83,8 @@ class HeartbeatIngest:
             await self._watermarks.record(canaries)
         if result.changes:
             self._broadcaster.wake()
+        if result.began or result.said:
+            self._follower.wake()
         await self._sweep.wake_if_late()
         return result
 
@@ -85,7 +93,10 @@ class HeartbeatIngest:
         result = IngestResult()
         unassigned = 0
         for chunk in batched(place(heartbeats, facilities), _CHUNK, strict=False):
-            result += await self._registry.ingest(chunk)
+            done = await self._registry.ingest(chunk)
+            if done.said:
+                await self._agents.hear(done.said)
+            result += done
             unassigned += Counter(facility_id for facility_id, _ in chunk)[UNASSIGNED]
         await self._registry.count(
             {

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.pipeline import PipelineState, PipelineTiming, observe
 from shared.errors import DependencyUnavailableError, PulseError
+from shared.pipeline.agents import AgentFollower
 from shared.pipeline.recovery import Recovery
 from shared.registry import keys
 from shared.registry.lease import Lease
@@ -47,6 +48,7 @@ class SessionSweep:
         canaries: Canaries,
         recovery: Recovery,
         broadcaster: Broadcaster,
+        follower: AgentFollower,
         timing: PipelineTiming,
         now: Callable[[], int],
     ) -> None:
@@ -55,6 +57,7 @@ class SessionSweep:
         self._canaries = canaries
         self._recovery = recovery
         self._broadcaster = broadcaster
+        self._follower = follower
         self._timing = timing
         self._now = now
         self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
@@ -79,6 +82,7 @@ class SessionSweep:
         finally:
             await self._lease.release()
         self._broadcaster.wake()
+        self._follower.wake()
         return result
 
     async def run_for_key(self, key: str) -> SweepResult:
@@ -100,6 +104,8 @@ class SessionSweep:
         )
         if result.changes:
             self._broadcaster.wake()
+        if result.ended:
+            self._follower.wake()
         return result
 
     async def wake_if_late(self) -> None:
@@ -155,6 +161,8 @@ class SessionSweep:
                 ended, changes, more = ended + result.ended, changes + result.changes, result.more
                 if result.changes:
                     self._broadcaster.wake()
+                if result.ended:
+                    self._follower.wake()
                 if more:
                     await self._lease.renew()
         return SweepResult(ended, changes)

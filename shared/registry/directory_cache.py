@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from redis.asyncio import Redis
 
@@ -35,14 +36,20 @@ class DirectoryView:
     regions: Mapping[str, Region]
     facilities: Mapping[str, FacilityEntry]
     _by_region: dict[str, list[FacilityEntry]] = field(init=False, default_factory=dict)
+    _by_checksum: dict[int, str] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         for entry in self.facilities.values():
             self._by_region.setdefault(entry.region_id, []).append(entry)
+            self._by_checksum[crc32(entry.facility_id.encode())] = entry.facility_id
 
     def facility(self, facility_id: str) -> FacilityEntry | None:
         """Returns the facility, or None for an unknown one."""
         return self.facilities.get(facility_id)
+
+    def facility_of_checksum(self, checksum: int) -> str | None:
+        """Returns the id of the facility with this CRC-32, "" for that of no facility, or None for an unknown one."""
+        return self._by_checksum.get(checksum) if checksum else ""
 
     def facilities_in(self, region_id: str) -> Sequence[FacilityEntry]:
         """Returns the facilities of a region, in the directory's order."""
@@ -85,6 +92,15 @@ class DirectoryCache:
             for user_id, row in zip(missing, rows, strict=True):
                 users[user_id] = tuple(json.loads(row)[1:]) if row else ()
         return {user_id: users[user_id] for user_id in user_ids}
+
+    async def names_of(self, user_ids: Sequence[str]) -> Mapping[str, str]:
+        """Returns the names of those users whom the directory knows."""
+        if not user_ids:
+            return {}
+        generation = (await self.view()).generation
+        with redis_errors():
+            rows = await self._client.hmget(keys.directory_users(generation), list(user_ids))
+        return {user_id: json.loads(row)[0] for user_id, row in zip(user_ids, rows, strict=True) if row}
 
     async def regions_of(self, user_id: str) -> frozenset[str]:
         """Returns the regions of a user's facilities."""

@@ -33,6 +33,10 @@ class EndedIds:
         until = self._until.get(f"{user_id}/{session_id}")
         return until is not None and now <= until
 
+    def add(self, user_id: str, session_id: str, until: int) -> None:
+        """Takes in what this process has just ended, ahead of the next refresh."""
+        self._until[f"{user_id}/{session_id}"] = until
+
     async def refresh(self) -> None:
         """Reads what has been ended since the last time. Raises DependencyUnavailableError("redis")."""
         source = keys.ALL_PARTITIONS[0].ended_ids

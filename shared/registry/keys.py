@@ -29,6 +29,11 @@ BROADCAST_WANTED = "broadcast:wanted"
 SWEEP_LEASE = "lease:sweep"
 MONITOR_LEASE = "lease:monitor"
 RECOVERY_LEASE = "lease:recovery"
+AGENTS_LEASE = "lease:agents"
+AGENTS_WANTED = "agents:wanted"
+AGENT_NEWS_LEASE = "lease:agent-news"
+AGENT_NEWS_WANTED = "agent-news:wanted"
+"""These two as `BROADCAST_WANTED`: raised by whoever made work for the lease's holder."""
 
 EXPIRED_CHANNEL = "__keyevent@0__:expired"
 
@@ -90,6 +95,14 @@ class Partition:
         return f"ended:{self.tag}"
 
     @property
+    def presence(self) -> str:
+        """Stream of presences that began or ended, from which agents are followed; what was followed is deleted.
+
+        One field, `began` or `ended`: facility/user/session/moment (ms)/reason.
+        """
+        return f"presence:{self.tag}"
+
+    @property
     def ended_ids(self) -> str:
         """Sorted set, `user/session` ended by command to the moment (ms) until which nothing brings it back."""
         return f"ended-ids:{self.tag}"
@@ -126,6 +139,52 @@ ALL_PARTITIONS = tuple(Partition(number) for number in range(PARTITIONS))
 def partition_of(facility_id: str, user_id: str = "") -> Partition:
     """Returns the partition of a facility; sessions without a facility are spread by their user."""
     return ALL_PARTITIONS[crc32((facility_id or user_id).encode()) % PARTITIONS]
+
+
+@dataclass(frozen=True, slots=True)
+class UserPartition:
+    """The keys of one partition of users: what is kept of each agent, in small hashes that Redis keeps packed."""
+
+    number: int
+
+    @property
+    def tag(self) -> str:
+        """The hash tag."""
+        return f"{{u{self.number:02d}}}"
+
+    @property
+    def urgent(self) -> str:
+        """Stream of what people did, on its way to admins and users; what was sent is deleted."""
+        return f"agents-urgent:{self.tag}"
+
+    @property
+    def traffic(self) -> str:
+        """Stream of agents and sessions that came and went by themselves; as `urgent`."""
+        return f"agents-traffic:{self.tag}"
+
+    @property
+    def progress(self) -> str:
+        """Hash, tag of a facility partition to the newest entry of its `presence` followed; `floor` (see `lua`)."""
+        return f"agents-progress:{self.tag}"
+
+    def bucket(self, number: int) -> str:
+        """Hash, user id to packed agent (see `lua/agents/prelude.lua`)."""
+        return f"agents:{self.tag}:{number}"
+
+    def script_keys(self) -> list[str]:
+        """Returns KEYS as every script of `lua/agents/` expects them."""
+        return [self.urgent, self.traffic, self.progress]
+
+
+USER_BUCKETS = 1024
+"""Hashes per partition of users: at a million agents 61 entries each, under every server's limit for packing."""
+ALL_USER_PARTITIONS = tuple(UserPartition(number) for number in range(PARTITIONS))
+
+
+def place_of_user(user_id: str) -> tuple[UserPartition, int]:
+    """Returns the partition of a user and their bucket in it."""
+    bucket, partition = divmod(crc32(user_id.encode()), PARTITIONS)
+    return ALL_USER_PARTITIONS[partition], bucket % USER_BUCKETS
 
 
 def facility_of_session_key(key: str) -> tuple[Partition, str] | None:

@@ -2,35 +2,44 @@
 
 import asyncio
 import struct
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import batched
 
 import msgpack
 from redis.asyncio import Redis
 
+from shared.domain.agent import Saying
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
 from shared.registry import keys
-from shared.registry.client import redis_errors, scored
+from shared.registry.client import redis_errors, scored, text
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
 from shared.registry.scripts import load
 
 _REASONS = ("heartbeat", "expired", "left", "ended")
+_ONLINE = 0
 UNASSIGNED = ""
 """The facility of sessions that belong to none: kept and counted, never announced."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """What a batch of heartbeats did; the sum of the first four is the number of messages given."""
+    """What a batch of heartbeats did; the sum of the first four is the number of messages given.
+
+    `began`: presences that began. `said`: the agent statuses that count.
+    """
 
     applied: int = 0
     duplicates: int = 0
     late: int = 0
     ended: int = 0
     changes: int = 0
+    began: int = 0
+    said: tuple[Saying, ...] = ()
 
     def __add__(self, other: "IngestResult") -> "IngestResult":
         return IngestResult(
@@ -39,6 +48,8 @@ class IngestResult:
             self.late + other.late,
             self.ended + other.ended,
             self.changes + other.changes,
+            self.began + other.began,
+            self.said + other.said,
         )
 
 
@@ -63,17 +74,24 @@ class Registry:
         self._purge = load(client, "purge")
         self._depart = load(client, "depart")
         self._restore = load(client, "restore")
+        self._heard = load(client, "heard")
+        self._attest = load(client, "attest")
 
     async def ingest(self, placed: Iterable[tuple[str, Heartbeat]]) -> IngestResult:
         """Applies heartbeats, each to the facility it is paired with (`UNASSIGNED` for none); returns what they did.
 
         Partitions are independent: after an error some may have been applied, and the same call may be repeated.
         """
-        groups: dict[Partition, dict[str, list[tuple[str, int, int]]]] = {}
+        groups: dict[Partition, dict[str, list[tuple[str | int, ...]]]] = {}
+        said: list[Heartbeat] = []
         for facility_id, beat in placed:
             partition = keys.partition_of(facility_id, beat.user_id)
             messages = groups.setdefault(partition, {}).setdefault(facility_id, [])
-            messages.append((f"{beat.user_id}/{beat.session_id}", beat.received_at, int(beat.leaving)))
+            message: tuple[str | int, ...] = (f"{beat.user_id}/{beat.session_id}", beat.received_at, int(beat.leaving))
+            if beat.agent_status is not None:
+                said.append(beat)
+                message = (*message, 1)
+            messages.append(message)
         with redis_errors():
             results = await asyncio.gather(
                 *(
@@ -84,7 +102,8 @@ class Registry:
                     for partition, by_facility in groups.items()
                 )
             )
-        return sum((IngestResult(*result) for result in results), IngestResult())
+        total = sum((IngestResult(*counts[:6]) for counts in results), IngestResult())
+        return replace(total, said=_sayings(said, [unsaid for *_, unsaid in results if unsaid]))
 
     async def sweep(
         self, partition: Partition, watermark: int, *, limit: int = 500, hold_until: int = 0
@@ -227,6 +246,51 @@ class Registry:
                 found[facility_id] = _facility_state(facility_id, state, last_seen)
         return [found[facility_id] for facility_id in facility_ids]
 
+    async def last_heard(self, presences: Iterable[tuple[str, str]]) -> dict[str, int]:
+        """Returns when each user of the (facility, user) pairs was last heard (ms), by their sessions that are online.
+
+        A user without one is left out.
+        """
+        groups: dict[tuple[Partition, str], list[str]] = {}
+        for facility_id, user_id in presences:
+            groups.setdefault((keys.partition_of(facility_id, user_id), facility_id), []).append(user_id)
+        with redis_errors():
+            replies = await asyncio.gather(
+                *(
+                    self._heard(keys=partition.script_keys(), args=[*self._common(partition), facility_id, *users])
+                    for (partition, facility_id), users in groups.items()
+                )
+            )
+        heard: dict[str, int] = {}
+        for users, moments in zip(groups.values(), replies, strict=True):
+            for user_id, at in zip(users, moments, strict=True):
+                if at:
+                    heard[user_id] = max(heard.get(user_id, 0), int(at))
+        return heard
+
+    async def online_sessions(self, facility_id: str, partition: Partition) -> list[tuple[str, str]]:
+        """Returns (user, session) of everybody online at a facility."""
+        with redis_errors():
+            rows = await self._client.hgetall(partition.sessions(facility_id))
+        found = (text(identity).split("/") for identity, packed in rows.items() if packed[-1] == _ONLINE)
+        return [(user_id, session_id) for user_id, session_id in found if session_id]
+
+    async def attest(self, presences: Iterable[tuple[str, str, str]], now: int) -> int:
+        """Has it said again how these presences (facility, user, session) stand; returns how many are there."""
+        groups: dict[Partition, list[str | int]] = {}
+        for facility_id, user_id, session_id in presences:
+            partition = keys.partition_of(facility_id, user_id)
+            groups.setdefault(partition, []).extend((facility_id, f"{user_id}/{session_id}", now))
+        with redis_errors():
+            return sum(
+                await asyncio.gather(
+                    *(
+                        self._attest(keys=partition.script_keys(), args=[*self._common(partition), *triples])
+                        for partition, triples in groups.items()
+                    )
+                )
+            )
+
     async def region_sequences(self, region_ids: Sequence[str]) -> dict[str, int]:
         """Returns the number of each region's newest message, 0 where none was sent."""
         if not region_ids:
@@ -263,6 +327,22 @@ class Registry:
 
     def _common(self, partition: Partition) -> list[str | int]:
         return [partition.tag, self._timing.ttl, self._timing.leave_grace]
+
+
+def _sayings(said: Iterable[Heartbeat], unsaid: Iterable[Sequence[bytes | int]]) -> tuple[Saying, ...]:
+    """Returns what heartbeats said, without what counts at none of the facilities where it was heard."""
+    rejections = Counter((text(identity), int(at)) for flat in unsaid for identity, at in batched(flat, 2, strict=True))
+    sayings = [
+        Saying(beat.user_id, beat.received_at, beat.agent_status) for beat in said if beat.agent_status is not None
+    ]
+    if not rejections:
+        return tuple(sayings)
+    heard = Counter((f"{beat.user_id}/{beat.session_id}", beat.received_at) for beat in said)
+    return tuple(
+        saying
+        for saying, beat in zip(sayings, said, strict=True)
+        if heard[key := (f"{beat.user_id}/{beat.session_id}", beat.received_at)] > rejections[key]
+    )
 
 
 def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | None) -> FacilityState:

@@ -1,6 +1,7 @@
 """The Lua scripts of `lua/`, loaded from package data, each sent to Redis once and called by its hash."""
 
 from importlib.resources import files
+from pathlib import PurePosixPath
 
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
@@ -9,9 +10,10 @@ _LUA = files("shared.registry") / "lua"
 
 
 def source(name: str, *, prelude: bool = True) -> str:
-    """Returns the text of `lua/<name>.lua`, behind the prelude that partition scripts share."""
+    """Returns the text of `lua/<name>.lua`, behind the prelude that the scripts of its folder share."""
     text = (_LUA / f"{name}.lua").read_text("utf-8")
-    return f"{(_LUA / 'prelude.lua').read_text('utf-8')}\n{text}" if prelude else text
+    shared = _LUA / str(PurePosixPath(name).with_name("prelude.lua"))
+    return f"{shared.read_text('utf-8')}\n{text}" if prelude else text
 
 
 def load(client: Redis, name: str, *, prelude: bool = True) -> AsyncScript:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from shared.domain.agent import PresenceEvent
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession, EndReason
 
@@ -25,6 +26,25 @@ class StaleEntry:
 
     stale: bool
     since: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentEntry:
+    """An agent's status changed, or `offline`. `region_ids`: whose admins are told, where not those of the agent's."""
+
+    user_id: str
+    status: str
+    since: int
+    region_ids: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEntry:
+    """A session is over at every facility."""
+
+    user_id: str
+    session_id: str
+    reason: EndReason
 
 
 def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry:
@@ -69,3 +89,34 @@ def parse_ended(fields: Mapping[str, str]) -> EndedSession:
         if isinstance(error, UnknownEntryError):
             raise
         raise UnknownEntryError(f"malformed ended session: {error!r}") from error
+
+
+def parse_presence(entry_id: str, fields: Mapping[str, str]) -> PresenceEvent:
+    """Returns the entry of a `presence` stream. Raises UnknownEntryError."""
+    try:
+        [(kind, value)] = fields.items()
+        facility_id, user_id, session_id, at, reason = value.split("/")
+        if kind not in ("began", "ended"):
+            raise UnknownEntryError(f"unknown kind of presence: {kind!r}")
+        return PresenceEvent(entry_id, kind == "began", facility_id, user_id, session_id, int(at), reason)
+    except ValueError as error:
+        if isinstance(error, UnknownEntryError):
+            raise
+        raise UnknownEntryError(f"malformed presence: {error!r}") from error
+
+
+def parse_agent_news(fields: Mapping[str, str]) -> AgentEntry | SessionEntry:
+    """Returns the entry of an `agents-urgent` or `agents-traffic` stream. Raises UnknownEntryError."""
+    try:
+        match fields["kind"]:
+            case "status":
+                regions = frozenset(fields["regions"].split("/")) if "regions" in fields else None
+                return AgentEntry(fields["user"], fields["status"], int(fields["since"]), regions)
+            case "ended":
+                return SessionEntry(fields["user"], fields["session"], EndReason(fields["reason"]))
+            case kind:
+                raise UnknownEntryError(f"unknown kind of news: {kind!r}")
+    except (KeyError, ValueError) as error:
+        if isinstance(error, UnknownEntryError):
+            raise
+        raise UnknownEntryError(f"malformed news: {error!r}") from error

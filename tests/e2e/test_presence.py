@@ -155,7 +155,7 @@ async def test_the_messages_of_a_region_are_numbered_without_gaps(system: System
     await system.people.beat("u-12")
     await system.feed.change("f-12", "online")
     by_region: dict[str, list[int]] = {}
-    for message in system.feed.messages:
+    for message in (each for each in system.feed.messages if "sequence" in each):
         by_region.setdefault(message["regionId"], []).append(message["sequence"])
     assert by_region
     for numbers in by_region.values():

@@ -15,11 +15,15 @@ from shared.auth import Caller, TokenVerifier
 from shared.bootstrap import Services
 from shared.broadcast.push import WebPubSubPush
 from shared.broadcast.snapshots import SnapshotCache
+from shared.connections import WebPubSubConnection
 from shared.domain.directory import County, Directory, Facility, Region
 from shared.errors import DependencyUnavailableError
 from shared.events.codec import Draft
 from shared.events.publisher import HeartbeatPublisher
+from shared.http import OPERATION
 from shared.limits import HeartbeatLimiter
+from shared.openapi import problems_of
+from shared.operations import Operation
 from shared.problems import DOCUMENTATION, UnauthenticatedError
 from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
@@ -82,13 +86,30 @@ class Publisher(HeartbeatPublisher):
 
 
 class Ended(EndedIds):
-    """Knows as ended every session named `ended`."""
+    """Knows as ended every session named `ended`, and those added."""
 
     def __init__(self) -> None:
-        pass
+        self.added: dict[tuple[str, str], int] = {}
+
+    def add(self, user_id: str, session_id: str, until: int) -> None:
+        self.added[user_id, session_id] = until
 
     def contains(self, user_id: str, session_id: str, now: int) -> bool:
-        return session_id == "ended"
+        return session_id == "ended" or now <= self.added.get((user_id, session_id), -1)
+
+
+class Push(WebPubSubPush):
+    """Makes client addresses as the service's client does; keeps what is sent."""
+
+    def __init__(self, connection: WebPubSubConnection) -> None:
+        super().__init__(connection)
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+
+    async def send_to_group(self, group: str, message: dict[str, Any]) -> None:
+        self.sent.append((f"group {group}", message))
+
+    async def send_to_user(self, user_id: str, message: dict[str, Any]) -> None:
+        self.sent.append((f"user {user_id}", message))
 
 
 class World(Services):
@@ -97,6 +118,8 @@ class World(Services):
     time = NOW
     tokens: Tokens
     publisher: Publisher
+    push: Push
+    ended_ids: Ended
 
     def now(self) -> int:  # type: ignore[override]
         return self.time
@@ -132,6 +155,7 @@ async def call(
     token: str | None = "u-1",
     body: object = None,
     headers: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
     **route: str,
 ) -> Answer:
     """Calls a function as the worker does; a body that is neither bytes nor None is sent as JSON."""
@@ -139,11 +163,41 @@ async def call(
     sent = {"Content-Type": "application/json"} if body is not None else {}
     sent |= {"Authorization": f"Bearer {token}"} if token is not None else {}
     request = func.HttpRequest(
-        method, "http://localhost/api/", headers=sent | dict(headers or {}), route_params=route, body=raw
+        method,
+        "http://localhost/api/",
+        headers=sent | dict(headers or {}),
+        params=params,
+        route_params=route,
+        body=raw,
     )
     response = await function(request)
     content_type = f"{response.mimetype}; charset={response.charset}"
-    return Answer(response.status_code, {"content-type": content_type, **response.headers}, response.get_body())
+    answer = Answer(response.status_code, {"content-type": content_type, **response.headers}, response.get_body())
+    check_against_declaration(function, answer)
+    return answer
+
+
+def declared(function: Any) -> tuple[str, Operation]:
+    """Returns a function's route and what it declares."""
+    built = function.build()
+    return built.get_trigger().route, getattr(built.get_user_function(), OPERATION)
+
+
+def check_against_declaration(function: Any, answer: Answer) -> None:
+    """Holds an answer against what the OpenAPI document says of it."""
+    route, operation = declared(function)
+    if operation.answers is None:
+        return
+    if answer.headers["content-type"].startswith("application/problem+json"):
+        told = {(problem.status, problem.code) for problem in problems_of(route, operation)}
+        assert (answer.status, answer.body["code"]) in told, f"{operation.name} does not declare this problem"
+        return
+    assert answer.status in operation.answers, f"{operation.name} does not declare this status"
+    model = operation.answers[answer.status]
+    if model is None:
+        assert answer.raw == b""
+    elif answer.headers.get("Content-Encoding") is None:
+        model.model_validate_json(answer.raw, strict=True)
 
 
 @pytest.fixture(scope="session")
@@ -162,11 +216,13 @@ async def world(redis_port: int) -> AsyncIterator[World]:
     world.publisher = Publisher()
     world.ended_ids = Ended()
     world.limiter = HeartbeatLimiter(120)
-    world.push = WebPubSubPush(world.settings.web_pubsub)
+    world.push = Push(world.settings.web_pubsub)
     world.snapshots = SnapshotCache(world.registry, world.watermarks, world.now)
     await DirectoryPublisher(world.redis, world.directory).publish(DIRECTORY, "1")
     bootstrap.override(world)
     yield world
     bootstrap.override(None)
+    for worker in (world.broadcaster, world.agent_follower, world.agent_announcer):
+        await worker.close()
     await world.push.close()
     await world.redis.aclose()

@@ -2,13 +2,17 @@
 
 import pytest
 
+from functions.agent_status import agent_status
+from functions.agents import agents
 from functions.config import config
+from functions.end_session import end_session
 from functions.facility import facility
 from functions.fallback import fallback
 from functions.health import health
 from functions.heartbeat import heartbeat
 from functions.heartbeats import heartbeats
 from functions.negotiate import negotiate
+from functions.openapi import openapi
 from functions.region_facilities import region_facilities
 from functions.regions import regions
 from shared import bootstrap
@@ -21,10 +25,14 @@ METHODS = [
     (regions, "GET"),
     (region_facilities, "GET"),
     (facility, "GET"),
+    (agents, "GET"),
+    (agent_status, "PUT"),
+    (end_session, "DELETE"),
     (config, "GET"),
     (health, "GET"),
+    (openapi, "GET"),
 ]
-GUARDED = METHODS[:6]
+GUARDED = METHODS[:9]
 
 
 @pytest.mark.parametrize(("function", "method"), METHODS)

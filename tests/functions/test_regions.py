@@ -176,6 +176,17 @@ async def test_a_user_joins_the_groups_of_their_regions(world: World) -> None:
     assert from_iso(body["expiresAt"]) == claims["exp"] * 1000
 
 
+async def test_nobody_may_join_or_send_to_groups_by_themselves(world: World) -> None:
+    for token in ("u-9", ADMIN):
+        _, claims = await negotiated(token)
+        assert not claims.get("role")
+
+
+async def test_an_administrators_groups_are_not_a_gateways(world: World) -> None:
+    _, claims = await negotiated("u-9,presence.gateway")
+    assert claims["webpubsub.group"] == ["region-r-1", "region-r-2"]
+
+
 async def test_a_user_may_name_some_of_their_regions(world: World) -> None:
     body, claims = await negotiated("u-9", {"regions": ["r-2", "r-2"]})
     assert (body["regions"], claims["webpubsub.group"]) == (["r-2"], ["region-r-2"])

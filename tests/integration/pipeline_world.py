@@ -41,9 +41,16 @@ class Recorder(WebPubSubPush):
 
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
+        self.unnumbered: list[tuple[str, dict[str, Any]]] = []
 
     async def send_to_group(self, group: str, message: dict[str, Any]) -> None:
-        self.sent.append(message)
+        if "sequence" in message:
+            self.sent.append(message)
+        else:
+            self.unnumbered.append((group, message))
+
+    async def send_to_user(self, user_id: str, message: dict[str, Any]) -> None:
+        self.unnumbered.append((user_id, message))
 
 
 class Hub(HeartbeatPublisher):
@@ -164,10 +171,13 @@ class World(Services):
         """Waits for a sweep that ingest has started: it would hold the lease, or run at a later time of ours."""
         if self.sweep._task is not None:
             await self.sweep._task
+        await self.agent_follower.errand.idle()
+        await self.agent_announcer.errand.idle()
 
     async def close(self) -> None:
         await self._settle()
-        await self.broadcaster.close()
+        for worker in (self.broadcaster, self.agent_follower, self.agent_announcer):
+            await worker.close()
         self.monitor_store.close()
         self.core_store.close()
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -269,3 +271,118 @@ async def test_a_key_set_with_strangers_in_it_is_read(issuer: Issuer, verifier: 
         rsa_jwk(RSA_KEY, kid="rsa-1"),
     ]
     assert await verifier.verify(issuer.token()) == Caller("u-1")
+
+
+def forged(issuer: Issuer, header: dict[str, Any], secret: bytes) -> str:
+    """Returns a token with this header over good claims, its signature an HMAC made with `secret`."""
+    head = base64.urlsafe_b64encode(json.dumps(header).encode()).rstrip(b"=")
+    signing_input = head + b"." + issuer.token().split(".")[1].encode()
+    digest = {"HS384": hashlib.sha384, "HS512": hashlib.sha512}.get(str(header["alg"]), hashlib.sha256)
+    return (
+        signing_input + b"." + base64.urlsafe_b64encode(hmac.digest(secret, signing_input, digest)).rstrip(b"=")
+    ).decode()
+
+
+def public_forms(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> list[bytes]:
+    """Returns what anybody may know of a key, in the forms that libraries have taken for a secret."""
+    public, forms = key.public_key(), serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = public.public_bytes(serialization.Encoding.PEM, forms)
+    der = public.public_bytes(serialization.Encoding.DER, forms)
+    return [pem, pem.strip(), der, base64.b64encode(der), b""]
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+@pytest.mark.parametrize(("kid", "key"), [("rsa-1", RSA_KEY), ("ec-1", EC_KEY)])
+async def test_no_form_of_a_public_key_passes_as_a_secret(
+    issuer: Issuer, verifier: TokenVerifier, kid: str, key: Any, algorithm: str
+) -> None:
+    published = [json.dumps(jwk).encode() for jwk in issuer.keys]
+    for secret in [*public_forms(key), *published]:
+        await refused(verifier, forged(issuer, {"alg": algorithm, "typ": "JWT", "kid": kid}, secret))
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", "", None, 1, ["RS256"], "RS256 ", "rs256"])
+async def test_no_spelling_of_none_and_no_strange_algorithm_passes(
+    issuer: Issuer, verifier: TokenVerifier, algorithm: object
+) -> None:
+    payload, signature = issuer.token().split(".")[1:]
+    header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "rsa-1"}).encode()).rstrip(b"=").decode()
+    for last in ("", signature):
+        await refused(verifier, f"{header}.{payload}.{last}")
+
+
+async def test_a_key_is_used_only_with_algorithms_of_its_kind(issuer: Issuer, verifier: TokenVerifier) -> None:
+    await refused(verifier, issuer.token(EC_KEY, "rsa-1", "ES256"))
+    await refused(verifier, issuer.token(RSA_KEY, "ec-1", "RS256"))
+    await refused(verifier, issuer.token(RSA_KEY, "ec-1", "PS256"))
+    stronger = ec.generate_private_key(ec.SECP384R1())
+    await refused(verifier, issuer.token(stronger, "ec-1", "ES384"))
+
+
+async def test_a_token_cannot_bring_its_own_key(issuer: Issuer, verifier: TokenVerifier) -> None:
+    """Header parameters of RFC 7515 that name or carry a key are not looked at."""
+    for header in (
+        {"kid": "rsa-1", "jwk": rsa_jwk(OTHER_KEY, kid="rsa-1")},
+        {"kid": "rsa-1", "jku": f"{issuer.address}/elsewhere"},
+        {"kid": "rsa-1", "x5u": f"{issuer.address}/elsewhere"},
+        {"kid": "../../dev/null"},
+        {"kid": ""},
+    ):
+        claims = {"iss": issuer.address, "aud": AUDIENCE, "sub": "u-1", "exp": issuer.now + 60}
+        await refused(verifier, jwt.encode(claims, OTHER_KEY, "RS256", headers=header))
+    assert issuer.asked <= 2
+
+
+async def test_an_extension_that_must_be_understood_is_not_ignored(issuer: Issuer, verifier: TokenVerifier) -> None:
+    claims = {"iss": issuer.address, "aud": AUDIENCE, "sub": "u-1", "exp": issuer.now + 60}
+    header = {"kid": "rsa-1", "crit": ["http://example.com/extension"], "http://example.com/extension": True}
+    await refused(verifier, jwt.encode(claims, RSA_KEY, "RS256", headers=header))
+
+
+async def test_not_a_letter_of_a_token_may_be_changed(issuer: Issuer, verifier: TokenVerifier) -> None:
+    good = issuer.token(roles=[])
+    header, payload, signature = good.split(".")
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    raised = base64.urlsafe_b64encode(json.dumps(claims | {"roles": ["presence.admin"]}).encode()).rstrip(b"=").decode()
+    assert await verifier.verify(good) == Caller("u-1")
+    for changed in (
+        f"{header}.{raised}.{signature}",
+        f"{header}.{payload}.",
+        f"{header}.{payload}",
+        f"{header}.{payload}.{signature[::-1]}",
+        f"{header}.{payload}.{issuer.token(sub='u-2').split('.')[2]}",
+    ):
+        await refused(verifier, changed)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"aud": f"{AUDIENCE}/more"},
+        {"aud": AUDIENCE[:-1]},
+        {"aud": AUDIENCE.upper()},
+        {"aud": []},
+        {"aud": [["api://facility-pulse"]]},
+        {"aud": {"api://facility-pulse": True}},
+        {"iss": ""},
+        {"iss": None},
+        {"iss": ["https://another.example"]},
+    ],
+)
+async def test_what_only_resembles_our_audience_or_issuer_is_refused(
+    issuer: Issuer, verifier: TokenVerifier, claims: dict[str, Any]
+) -> None:
+    good = {"iss": issuer.address, "aud": AUDIENCE, "sub": "u-1", "exp": issuer.now + 60} | claims
+    body = json.dumps({name: value for name, value in good.items() if value is not None}).encode()
+    await refused(verifier, jwt.api_jws.encode(body, RSA_KEY, "RS256", headers={"kid": "rsa-1"}))
+
+
+async def test_two_keys_stand_side_by_side_while_the_issuer_rotates(issuer: Issuer, verifier: TokenVerifier) -> None:
+    before = issuer.token()
+    assert await verifier.verify(before) == Caller("u-1")
+    issuer.keys.append(rsa_jwk(OTHER_KEY, kid="rsa-2"))
+    verifier._keys._attempted_at -= 6  # more than the pause between two questions
+    assert await verifier.verify(issuer.token(OTHER_KEY, "rsa-2", sub="u-2")) == Caller("u-2")
+    assert await verifier.verify(before) == Caller("u-1")
+    assert await verifier.verify(issuer.token(sub="u-3")) == Caller("u-3")
+    assert issuer.asked == 2

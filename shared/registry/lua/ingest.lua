@@ -1,12 +1,15 @@
 -- Applies heartbeats to the sessions and facilities of one partition. Any order and any repetition give the
 -- same states (contract, rules 2, 4 and 5).
 --
--- ARGV[4] msgpack: [[facility, [[user/session, receivedAt ms, leaving 0|1], …]], …]
--- Returns {applied, duplicates, late, ended, changes}: heartbeats that told something new, that told nothing new,
--- whose own deadline was behind the watermark, whose session was ended by command; and status changes appended.
+-- ARGV[4] msgpack: [[facility, [[user/session, receivedAt ms, leaving 0|1, 1 if it says an agent status], …]], …]
+-- Returns {applied, duplicates, late, ended, changes, began, unsaid}: heartbeats that told something new, that told
+-- nothing new, whose own deadline was behind the watermark, whose session was ended by command; status changes
+-- appended; presences that began; [user/session, receivedAt ms, …] of the agent statuses that do not count: those
+-- not said in the present life of a session that is online.
 
 local decided = watermark()
-local applied, duplicates, late, ended, changes = 0, 0, 0, 0, 0
+local applied, duplicates, late, ended, changes, began = 0, 0, 0, 0, 0, 0
+local unsaid = {}
 
 for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   local facility, messages = group[1], group[2]
@@ -22,7 +25,8 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
     if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
     if not leaving and at > newest then newest = at end
 
-    if until_at and at <= tonumber(until_at) then
+    local barred = until_at and at <= tonumber(until_at)
+    if barred then
       ended = ended + 1
     elseif (leaving and at <= leave) or (not leaving and at <= beat and (at >= started or at < over)) then
       duplicates = duplicates + 1
@@ -60,9 +64,11 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
         late = late + 1
       else
         applied = applied + 1
-        started = math.max(at, over)
+        began = began + 1
+        started, life = math.max(at, over), ONLINE
         redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
         redis.call('SET', session_key(facility, id), '', 'PXAT', due + KEY_SLACK)
+        tell_presence('began', facility, id, started, 'heartbeat')
         look_at = math.min(look_at or due, due)
         state = state or load_facility(facility)
         state.sessions = state.sessions + 1
@@ -70,6 +76,9 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
           changes = changes + turn(facility, state, 1, started, 0, state.sessions)
         end
       end
+    end
+    if message[4] and (life ~= ONLINE or barred or at < started) then
+      unsaid[#unsaid + 1], unsaid[#unsaid + 2] = id, at
     end
   end
 
@@ -80,4 +89,4 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[4])) do
   end
 end
 
-return { applied, duplicates, late, ended, changes }
+return { applied, duplicates, late, ended, changes, began, unsaid }

@@ -76,8 +76,15 @@ local function note_end(state, at, reason)
   if at >= state.end_at then state.end_at, state.end_reason = at, reason end
 end
 
+-- Agents are followed from this stream: every presence that begins or ends, in the order decided here. One field,
+-- facility/user/session/moment/reason, because each of them costs Redis more than a slash.
+local function tell_presence(kind, facility, id, at, reason)
+  redis.call('XADD', 'presence:' .. tag, '*', kind, string.format('%s/%s/%.0f/%s', facility, id, at, reason))
+end
+
 local function log_end(facility, id, started, ended, reason)
   if id == NAMELESS then return end
+  tell_presence('ended', facility, id, ended, REASON[reason])
   redis.call('XADD', ENDED_STREAM, '*', 'facility', facility, 'id', id, 'started', started, 'ended', ended,
     'reason', REASON[reason])
 end

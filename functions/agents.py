@@ -1,0 +1,20 @@
+"""HTTP → the agents who are online."""
+
+import azure.functions as func
+
+from shared.agents_page import decode_cursor, read_page
+from shared.answers import AgentsPage
+from shared.auth import ADMIN_ROLE
+from shared.http import Call, endpoint, json_response
+from shared.requests import AgentsQuery
+
+bp = func.Blueprint()
+
+
+@bp.route(route="agents", auth_level=func.AuthLevel.ANONYMOUS)
+@endpoint("GET", role=ADMIN_ROLE, query=AgentsQuery, answers={200: AgentsPage})
+async def agents(call: Call) -> func.HttpResponse:
+    """Answers with one page of live agents, whichever instance heard them."""
+    query, up = call.query(AgentsQuery), call.services
+    page = await read_page(up.agents, up.registry, up.directory, query, decode_cursor(query.cursor))
+    return json_response(page)

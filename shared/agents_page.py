@@ -1,0 +1,105 @@
+"""`GET /agents`: live agents with what the directory and their sessions tell of them, a page at a time."""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+
+from shared.domain.agent import Agent
+from shared.domain.heartbeat import USER_ID_PATTERN
+from shared.domain.instants import to_iso, to_iso_or_none
+from shared.problems import FieldError, InvalidRequestError
+from shared.registry.agents import Agents, Position, position_of
+from shared.registry.directory_cache import DirectoryCache, DirectoryView
+from shared.registry.keys import PARTITIONS, USER_BUCKETS
+from shared.registry.registry import Registry
+from shared.requests import AgentsQuery
+
+_CURSOR = re.compile(rf"([0-9]{{1,4}})/([0-9]{{1,4}})/((?:{USER_ID_PATTERN.pattern})?)")
+_READ = 1_000
+_MOST_READ = 20_000
+"""Agents looked at for one page: a filter that few match may give a short page, or an empty one, with a cursor."""
+
+
+def decode_cursor(cursor: str | None) -> Position:
+    """Returns where a page begins. Raises InvalidRequestError for a cursor that no page gave."""
+    if cursor is None:
+        return Position()
+    try:
+        text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        text = ""
+    parts = _CURSOR.fullmatch(text)
+    position = Position(int(parts[1]), int(parts[2]), parts[3]) if parts else None
+    if position is None or position.partition >= PARTITIONS or position.bucket >= USER_BUCKETS:
+        raise InvalidRequestError([FieldError("/cursor", "is not one that this call has given")])
+    return position
+
+
+def encode_cursor(position: Position | None) -> str | None:
+    """Returns the cursor of the page behind a position; None without one."""
+    if position is None:
+        return None
+    text = f"{position.partition}/{position.bucket}/{position.user_id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+async def read_page(
+    agents: Agents, registry: Registry, directory: DirectoryCache, query: AgentsQuery, start: Position
+) -> dict[str, object]:
+    """Returns the page behind `start`; raises DependencyUnavailableError("redis") or DirectoryMissingError."""
+    view = await directory.view()
+    found: list[Agent] = []
+    facilities: dict[str, tuple[str, ...]] = {}
+    position: Position | None = start
+    looked_at = 0
+    while position is not None and len(found) < query.limit and looked_at < _MOST_READ:
+        batch, position = await agents.read(position, _READ)
+        looked_at += len(batch)
+        facilities |= await directory.facilities_of([agent.user_id for agent in batch])
+        matching = [agent for agent in batch if agent.presences and _matches(agent, facilities, view, query)]
+        taken = matching[: query.limit - len(found)]
+        if len(taken) < len(matching):
+            position = position_of(taken[-1].user_id)
+        found += taken
+    items = await _items(found, facilities, view, registry, directory)
+    return {"items": items, "cursor": encode_cursor(position)}
+
+
+def _matches(agent: Agent, facilities: Mapping[str, Sequence[str]], view: DirectoryView, query: AgentsQuery) -> bool:
+    theirs = facilities[agent.user_id]
+    if query.status is not None and agent.status != query.status:
+        return False
+    if query.facility_id is not None and query.facility_id not in theirs:
+        return False
+    entries = map(view.facility, theirs)
+    return query.region_id is None or any(entry is not None and entry.region_id == query.region_id for entry in entries)
+
+
+async def _items(
+    found: Sequence[Agent],
+    facilities: Mapping[str, Sequence[str]],
+    view: DirectoryView,
+    registry: Registry,
+    directory: DirectoryCache,
+) -> list[dict[str, object]]:
+    names = await directory.names_of([agent.user_id for agent in found])
+    places = {
+        (facility_id, agent.user_id)
+        for agent in found
+        for facility_id in (view.facility_of_checksum(checksum) for checksum, _ in agent.presences)
+        if facility_id is not None
+    }
+    heard = await registry.last_heard(sorted(places))
+    return [
+        {
+            "userId": agent.user_id,
+            "name": names.get(agent.user_id),
+            "facilityIds": list(facilities[agent.user_id]),
+            "sessions": agent.sessions,
+            "agentStatus": agent.status,
+            "since": to_iso(agent.since),
+            "lastSeen": to_iso_or_none(heard.get(agent.user_id)),
+        }
+        for agent in found
+    ]
