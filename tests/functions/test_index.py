@@ -27,7 +27,6 @@ ROUTES = {
     "config": "config",
     "dashboard": "dashboard/{*path}",
     "health": "health",
-    "dashboard": "dashboard/{*path}",
     "fallback": "{*path}",
 }
 TRIGGERS: dict[str, dict[str, Any]] = {
