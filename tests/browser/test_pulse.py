@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, Request, Route, WebSocketRoute
+from playwright.async_api import BrowserContext, Page, Request, Response, Route, WebSocketRoute
 
 from emulators.stack import Stack
 from tests.browser.conftest import BLANK, TTL_SECONDS, Window, until, when
@@ -22,10 +22,16 @@ class Calls:
     def __init__(self, context: BrowserContext) -> None:
         self.requests: list[Request] = []
         self.statuses: list[int] = []
-        context.on("request", lambda request: self._is_one(request) and self.requests.append(request))
-        context.on(
-            "response", lambda response: self._is_one(response.request) and self.statuses.append(response.status)
-        )
+        context.on("request", self._sent)
+        context.on("response", self._answered)
+
+    def _sent(self, request: Request) -> None:
+        if self._is_one(request):
+            self.requests.append(request)
+
+    def _answered(self, response: Response) -> None:
+        if self._is_one(response.request):
+            self.statuses.append(response.status)
 
     @staticmethod
     def _is_one(request: Request) -> bool:
@@ -242,7 +248,7 @@ async def test_a_missing_message_is_noticed_and_read_after(window: Window, peopl
     await state(page, "state", "live")
     await asyncio.sleep(3.5)  # the second look after opening, which would find it as well
     reads: list[str] = []
-    page.on("request", lambda request: "/regions/" in request.url and reads.append(request.url))
+    page.on("request", lambda request: reads.extend([request.url] if "/regions/" in request.url else []))
     await people.come("u-12")
     await until(lambda: bool(dropped))
     assert await page.evaluate("pulse.facility('f-12').status") == "offline"
