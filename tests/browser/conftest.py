@@ -1,6 +1,7 @@
 """A real Chromium against a real stack, one of each for all tests here."""
 
 import asyncio
+import inspect
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -28,10 +29,11 @@ SETTINGS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has every test here run in one event loop, that of the browser."""
+    """Has every asynchronous test here run in one event loop, that of the browser."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here):
+        is_async = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function)
+        if item.path.is_relative_to(here) and is_async:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
