@@ -90,16 +90,17 @@ async def _items(
         for facility_id in (view.facility_of_checksum(checksum) for checksum, _ in agent.presences)
         if facility_id is not None
     }
-    heard = await registry.last_heard(sorted(places))
+    heard = await registry.heard(sorted(places))
     return [
         {
             "userId": agent.user_id,
             "name": names.get(agent.user_id),
             "facilityIds": list(facilities[agent.user_id]),
             "sessions": agent.sessions,
+            "sessionIds": sorted(heard[agent.user_id].session_ids) if agent.user_id in heard else [],
             "agentStatus": agent.status,
             "since": to_iso(agent.since),
-            "lastSeen": to_iso_or_none(heard.get(agent.user_id)),
+            "lastSeen": to_iso_or_none(heard[agent.user_id].at if agent.user_id in heard else None),
         }
         for agent in found
     ]

@@ -122,12 +122,16 @@ class AgentsPage(Answer):
     """Some of the live agents; `cursor` gives the next page, null: that was all."""
 
     class Item(Answer):
-        """A live agent. `name` is null for a user whom the directory does not know."""
+        """A live agent. `name` is null for a user whom the directory does not know.
+
+        `sessionIds` name the sessions, for whoever would end one.
+        """
 
         user_id: str
         name: str | None
         facility_ids: list[str]
         sessions: Annotated[int, Field(ge=1)]
+        session_ids: list[str]
         agent_status: AgentStatus
         since: Instant
         last_seen: Instant | None

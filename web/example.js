@@ -6,11 +6,11 @@ const pulse = connect({ api: "..", getToken: () => token });
 const rows = new Map();
 
 pulse.on("facility", ({ facilityId, name, status }) => {
-  const row = rows.get(facilityId) ?? document.createElement("li");
-  rows.set(facilityId, row);
+  if (!rows.has(facilityId)) rows.set(facilityId, document.createElement("li"));
+  const row = rows.get(facilityId);
   row.textContent = `${name}: ${status}`;
   if (status === "removed") row.remove();
-  else document.querySelector("#facilities").append(row);
+  else if (!row.isConnected) document.querySelector("#facilities").append(row);
 });
 pulse.on("connection", ({ state, heartbeat }) => {
   document.querySelector("#connection").textContent = `Live updates: ${state}. Heartbeats: ${heartbeat}.`;

@@ -62,6 +62,14 @@ class SweepResult:
     more: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """When a user was last heard (ms), and by which sessions that are online."""
+
+    at: int
+    session_ids: frozenset[str]
+
+
 class Registry:
     """The sessions of all facilities. Raises DependencyUnavailableError("redis") when Redis cannot answer."""
 
@@ -246,8 +254,8 @@ class Registry:
                 found[facility_id] = _facility_state(facility_id, state, last_seen)
         return [found[facility_id] for facility_id in facility_ids]
 
-    async def last_heard(self, presences: Iterable[tuple[str, str]]) -> dict[str, int]:
-        """Returns when each user of the (facility, user) pairs was last heard (ms), by their sessions that are online.
+    async def heard(self, presences: Iterable[tuple[str, str]]) -> dict[str, Heard]:
+        """Returns what is known of the users of the (facility, user) pairs by their sessions that are online there.
 
         A user without one is left out.
         """
@@ -261,11 +269,12 @@ class Registry:
                     for (partition, facility_id), users in groups.items()
                 )
             )
-        heard: dict[str, int] = {}
-        for users, moments in zip(groups.values(), replies, strict=True):
-            for user_id, at in zip(users, moments, strict=True):
+        heard: dict[str, Heard] = {}
+        for users, rows in zip(groups.values(), replies, strict=True):
+            for user_id, (at, *session_ids) in zip(users, rows, strict=True):
                 if at:
-                    heard[user_id] = max(heard.get(user_id, 0), int(at))
+                    known = heard.get(user_id, Heard(0, frozenset()))
+                    heard[user_id] = Heard(max(known.at, int(at)), known.session_ids | set(map(text, session_ids)))
         return heard
 
     async def online_sessions(self, facility_id: str, partition: Partition) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """A real Chromium against a real stack, one of each for all tests here."""
 
 import asyncio
+import inspect
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -9,13 +10,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, Route, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from emulators.stack import Stack
 from tests.browser.people import People
 
 TTL_SECONDS = 3
-WAIT_MS = 15_000
+WAIT_MS = 10_000
+BLANK = "pulse.d.ts"  # a text of the dashboard: its origin and its policy, but no scripts of its own
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SETTINGS = {
     "SESSION_TTL_SECONDS": str(TTL_SECONDS),
@@ -27,10 +29,11 @@ SETTINGS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has every test here run in one event loop, that of the browser."""
+    """Has every asynchronous test here run in one event loop, that of the browser."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here):
+        is_async = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function)
+        if item.path.is_relative_to(here) and is_async:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
@@ -93,12 +96,11 @@ class Window:
         return page
 
     async def pulse(self, page: Page, user_id: str, options: str = "{}", **token: Any) -> None:
-        """Connects pulse.js in a blank page of the API's origin as `window.pulse`, and records its events.
+        """Connects pulse.js in a page without scripts of its own as `window.pulse`, and records its events.
 
         `options` is JavaScript; `window.events` holds `[type, event]` pairs, `window.asked` how getToken was called.
         """
-        await page.route("**/dashboard/blank", blank)
-        await page.goto(f"{self.stack.addresses.dashboard}/blank")
+        await page.goto(f"{self.stack.addresses.dashboard}/{BLANK}")
         await page.evaluate(
             """async ([identity, user, token]) => {
                 const { connect } = await import("./pulse.js");
@@ -121,11 +123,6 @@ class Window:
             [self.stack.addresses.identity, user_id, token],
         )
         await page.evaluate(f"() => void start({options})")
-
-
-async def blank(route: Route) -> None:
-    """Answers with an empty page."""
-    await route.fulfill(body="<!doctype html><title>Blank</title>", content_type="text/html")
 
 
 async def sign_in(page: Page, stack: Stack, user_id: str, *, admin: bool = False) -> None:
@@ -153,4 +150,14 @@ async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not holds():
         assert asyncio.get_running_loop().time() < deadline, "it did not come to be"
+        await asyncio.sleep(0.05)
+
+
+async def when(page: Page, expression: str, seconds: float = 15.0) -> None:
+    """Returns when a JavaScript expression holds in the page, whose policy forbids Playwright's own way to wait."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not await page.evaluate(f"Boolean({expression})"):
+        if asyncio.get_running_loop().time() > deadline:
+            known = await page.evaluate("JSON.stringify(window.pulse?.connection)")
+            raise AssertionError(f"not within {seconds} s: {expression}; connection: {known}")
         await asyncio.sleep(0.05)

@@ -32,7 +32,7 @@ class People:
         self, method: str, path: str, user_id: str, body: object = None, *, admin: bool = False
     ) -> tuple[int, Any]:
         """The status and the decoded body of a call."""
-        token = await self._token(user_id, admin=admin)
+        token = await self.token(user_id, admin=admin)
         url = f"{self._stack.addresses.api}{path}"
         async with self._http.request(method, url, json=body, headers={"Authorization": f"Bearer {token}"}) as response:
             text = await response.read()
@@ -70,7 +70,8 @@ class People:
             with suppress(aiohttp.ClientError):  # while a test has the hosts stopped
                 await self.call("POST", "/heartbeat", user_id, {"sessionId": session_id})
 
-    async def _token(self, user_id: str, *, admin: bool) -> str:
+    async def token(self, user_id: str, *, admin: bool = False) -> str:
+        """An access token."""
         known = self._tokens.get((user_id, admin))
         if known is not None:
             return known

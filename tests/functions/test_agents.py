@@ -65,6 +65,7 @@ async def test_an_agent_is_listed_with_all_there_is_to_know(world: World) -> Non
                     "name": "Nine",
                     "facilityIds": ["f-2", "f-3"],
                     "sessions": 2,
+                    "sessionIds": ["a", "b"],
                     "agentStatus": "busy",
                     "since": to_iso(NOW),
                     "lastSeen": to_iso(NOW + 1_000),
@@ -79,7 +80,7 @@ async def test_somebody_whom_the_directory_does_not_know_is_listed_too(world: Wo
     await bring_online(world, "stranger@home|x", "")
     [item] = (await call(agents, token=ADMIN)).body["items"]
     assert (item["userId"], item["name"], item["facilityIds"]) == ("stranger@home|x", None, [])
-    assert item["lastSeen"] == to_iso(NOW)
+    assert (item["lastSeen"], len(item["sessionIds"])) == (to_iso(NOW), 1)
 
 
 async def test_agents_are_for_administrators(world: World) -> None:

@@ -89,9 +89,9 @@ class AgentsPage {
   #filters() {
     const select = (id, title, key) =>
       h(
-        "label",
+        "div",
         { class: "field" },
-        h("span", {}, title),
+        h("label", { htmlFor: id }, title),
         h(
           "span",
           { class: "select" },
@@ -278,7 +278,7 @@ class AgentsPage {
         if (!select.matches(":focus") || select.dataset.sent !== "true") select.value = agent.agentStatus;
         element.dataset.status = agent.agentStatus;
         since.title = agent.since ? format.formatFull(agent.since) : "";
-        const key = JSON.stringify([agent.name, agent.facilityIds, agent.sessions, this.#world.isLoaded]);
+        const key = JSON.stringify([agent.name, agent.facilityIds, agent.sessions, agent.sessionIds, this.#world.isLoaded]);
         if (key !== drawn) {
           drawn = key;
           places.replaceChildren(...this.#places(agent.facilityIds));
@@ -297,8 +297,8 @@ class AgentsPage {
   }
 
   #sessions(agent) {
-    if (!Array.isArray(agent.sessions)) return [format.formatCount(agent.sessions ?? 0)];
-    return agent.sessions.map((sessionId) =>
+    if (!agent.sessionIds.length) return [format.formatCount(agent.sessions)];
+    return agent.sessionIds.map((sessionId) =>
       h(
         "span",
         { class: "session" },
@@ -371,9 +371,9 @@ class AgentsPage {
       await this.#pulse.request(`/sessions/${encodeURIComponent(agent.userId)}/${encodeURIComponent(sessionId)}`, { method: "DELETE" });
       close();
       const current = this.#agents.get(agent.userId);
-      if (current && Array.isArray(current.sessions)) {
-        const sessions = current.sessions.filter((each) => each !== sessionId);
-        this.#agents.set(agent.userId, { ...current, sessions });
+      if (current) {
+        const sessionIds = current.sessionIds.filter((each) => each !== sessionId);
+        this.#agents.set(agent.userId, { ...current, sessions: sessionIds.length, sessionIds });
         this.#show();
       }
       this.#announce(`The session of ${agent.name} has been ended.`);
@@ -393,7 +393,8 @@ function agentOf(item, held) {
     userId: item.userId,
     name: typeof item.name === "string" && item.name.trim() ? item.name : item.userId,
     facilityIds: (Array.isArray(item.facilityIds) ? item.facilityIds : []).map(String),
-    sessions: Array.isArray(item.sessions) ? item.sessions.map((each) => String(each?.sessionId ?? each)) : item.sessions,
+    sessions: Number.isSafeInteger(item.sessions) ? item.sessions : 0,
+    sessionIds: (Array.isArray(item.sessionIds) ? item.sessionIds : []).map(String),
     agentStatus: STATUSES.includes(item.agentStatus) ? item.agentStatus : "available",
     since: item.since ?? null,
     lastSeen: item.lastSeen ?? null,

@@ -14,7 +14,7 @@ export function showHeader(header, banner, session, announce) {
   );
   const state = connectionState(pulse);
   header.replaceChildren(
-    h("a", { class: "brand", href: "#/" }, h("img", { src: "icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, "Facility Pulse")),
+    h("a", { class: "brand", href: "#/", "aria-label": "Facility Pulse" }, h("img", { src: "icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, "Facility Pulse")),
     nav,
     h("div", { class: "header-end" }, state.element, menu(session, user)),
   );

@@ -1,15 +1,21 @@
--- Tells when users were last heard at a facility, by their sessions that are online there.
+-- Tells of users' sessions that are online at a facility.
 --
 -- ARGV[4] facility   ARGV[5…] users
--- Returns the receivedAt (ms) of the newest heartbeat of each user, in order; 0 for one without a session there.
+-- Returns of each user, in order, the receivedAt (ms) of the newest heartbeat and then the sessions' ids; 0 alone for
+-- one without a session there.
 
-local newest = {}
+local found = {}
 local flat = redis.call('HGETALL', sessions_key(ARGV[4]))
 for i = 1, #flat, 2 do
-  local user = string.match(flat[i], '^[^/]*')
+  local user, session = string.match(flat[i], '^([^/]*)/(.*)$')
   local started, beat, leave, over, life = struct.unpack(SESSION, flat[i + 1])
-  if life == ONLINE then newest[user] = math.max(newest[user] or 0, beat) end
+  if life == ONLINE and session ~= '' then
+    local known = found[user] or { 0 }
+    known[1] = math.max(known[1], beat)
+    known[#known + 1] = session
+    found[user] = known
+  end
 end
 local heard = {}
-for i = 5, #ARGV do heard[#heard + 1] = newest[ARGV[i]] or 0 end
+for i = 5, #ARGV do heard[#heard + 1] = found[ARGV[i]] or { 0 } end
 return heard

@@ -1,0 +1,41 @@
+"""What front-end developers install, and the page that shows its use."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from shared.web_files import FOLDER
+from tests.browser.conftest import Window
+from tests.browser.people import People
+
+
+def test_the_package_holds_the_client_and_nothing_of_the_dashboard(tmp_path: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm (Node.js) is not installed")
+    command = [npm, "pack", "--dry-run", "--json", "--offline", "--cache", str(tmp_path)]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True)
+    [package] = json.loads(done.stdout)
+    modules = {f"pulse/{path.name}" for path in (FOLDER / "pulse").iterdir()}
+    assert {file["path"] for file in package["files"]} == {"package.json", "pulse.js", "pulse.d.ts", *modules}
+
+
+def test_modules_of_the_package_import_only_each_other() -> None:
+    for path in (FOLDER / "pulse.js", *(FOLDER / "pulse").iterdir()):
+        for target in re.findall(r'(?:from|import|URL\()\s*"([^"]+)"', path.read_text()):
+            assert (path.parent / target).resolve().is_relative_to(FOLDER / "pulse"), (path.name, target)
+
+
+async def test_the_example_page_works(window: Window, people: People) -> None:
+    page = await window.page()
+    token = await people.token("u-38")
+    await page.goto(f"{window.stack.addresses.dashboard}/example.html#token={token}")
+    await expect(page.get_by_role("status")).to_have_text("Live updates: live. Heartbeats: on.")
+    await expect(page.get_by_text("Dunmore Rehabilitation Centre: online")).to_be_visible()
+    lines = (FOLDER / "example.js").read_text().splitlines() + (FOLDER / "example.html").read_text().splitlines()
+    assert len(lines) <= 31
