@@ -3,6 +3,7 @@
 PulseError
 ├── DependencyUnavailableError   the same call may succeed later: retry
 ├── StoreError                   the database refused: do not retry, set the work aside and show it
+├── PushRefusedError             Web PubSub refused this very message: do not retry, set it aside and show it
 ├── DirectoryMissingError        nothing has been loaded yet: retry once the monitor has run
 └── SettingError                 the configuration is wrong: stop, and say which setting
 """
@@ -22,6 +23,10 @@ class DependencyUnavailableError(PulseError):
 
 class StoreError(PulseError):
     """The database refused a statement that it would refuse again."""
+
+
+class PushRefusedError(PulseError):
+    """Web PubSub refused a message that it would refuse again, while it takes others."""
 
 
 class DirectoryMissingError(PulseError):

@@ -6,33 +6,38 @@
 
 A holder that dies leaves its entries pending; its successor sends them again under new numbers, which clients see as
 newer messages with versions they know. A number drawn but never sent is a gap, which makes clients read the snapshot.
+A change that a newer one of its facility overtakes is acknowledged at once, so that what waits while Web PubSub is away
+follows the number of facilities, not the length of the outage.
 """
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 
-from shared.broadcast import messages
-from shared.broadcast.outbox import Batch, Outbox
+from shared.broadcast.outbox import Batch, Outbox, WaitingAnnouncement
 from shared.broadcast.push import PushService
+from shared.broadcast.sending import RegionSender, Sent
 from shared.errors import DirectoryMissingError, PulseError
 from shared.registry import keys
-from shared.registry.client import redis_errors
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.lease import Lease
-from shared.stream.entries import StaleEntry, UnknownEntryError, parse_change
+from shared.stream.entries import AlertEntry, StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
+from shared.stream.setting_aside import SettingAside
 
 logger = logging.getLogger(__name__)
 
 LEASE_MS = 3_000
-_RENEW_MS = 1_000
 _READ = 1_000
 _POLL_SECONDS = 0.025
 """How often the streams are read while a region rests, so that another region's first change goes out at once."""
+_FIRST_PAUSE_MS = 500
+_LONGEST_PAUSE_MS = 5_000
+"""The pause after a failure doubles from the first to the longest; each process takes a random part of it."""
 
 
 class Broadcaster:
@@ -47,18 +52,21 @@ class Broadcaster:
         dead_letters: DeadLetters,
         now: Callable[[], int],
     ) -> None:
-        self._client = client
         self._group = group
         self._directory = directory
-        self._push = push
-        self._dead_letters = dead_letters
+        self._sender = RegionSender(client, push, now)
+        self._setting_aside = SettingAside(client, group, dead_letters)
         self._now = now
         self._lease = Lease(client, keys.BROADCAST_LEASE, LEASE_MS, wanted=keys.BROADCAST_WANTED)
         self._task: asyncio.Task[None] | None = None
         self._again = False
+        self._failures = 0
+        self._paused_until = 0
 
     def wake(self) -> None:
-        """Has changes delivered in the background; returns at once. What fails is left to the next call."""
+        """Has changes delivered in the background; returns at once. What fails is left to a later call."""
+        if self._now() < self._paused_until:
+            return
         self._again = True
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -78,11 +86,12 @@ class Broadcaster:
         if not await self._lease.acquire():
             return
         try:
-            while True:
-                wanted = await self._lease.wanted()
-                await self._drain()
-                if await self._lease.release(wanted):
-                    return
+            async with self._lease.kept():
+                while True:
+                    wanted = await self._lease.wanted()
+                    await self._drain()
+                    if await self._lease.release(wanted):
+                        return
         except BaseException:
             # Shielded: a cancelled broadcaster should not keep others waiting until the lease runs out.
             await asyncio.shield(self._lease.release())
@@ -94,58 +103,51 @@ class Broadcaster:
             try:
                 await self.deliver()
             except PulseError as error:
-                logger.warning("changes not delivered, the next sweep tries again: %s", error)
+                pause = min(_FIRST_PAUSE_MS * 2**self._failures, _LONGEST_PAUSE_MS)
+                self._failures = min(self._failures + 1, 10)
+                self._paused_until = self._now() + round(pause * random.uniform(0.5, 1))  # noqa: S311 -- no secret
+                logger.warning("changes not delivered, tried again by the next sweep after %d ms: %s", pause, error)
+                return
+            self._failures = 0
 
     async def _drain(self) -> None:
         outbox = Outbox()
-        renewed_at = self._now()
-        await self._take_in(outbox, await self._pending())
-        while True:
+        # Everything a predecessor had read is needed before new entries are, or order within a facility would break.
+        async for page in self._group.pending(_READ):
+            await self._take_in(outbox, page)
+        while not self._lease.lost:
             await self._take_in(outbox, await self._group.read_new(_READ))
             await self._send(outbox, outbox.take_due(self._now()))
             rest = outbox.next_due(self._now())
             if rest is None:
                 return
             await asyncio.sleep(min(rest / 1000, _POLL_SECONDS))
-            if self._now() - renewed_at >= _RENEW_MS:
-                renewed_at = self._now()
-                if not await self._lease.renew():
-                    # Another process took over and sends what this one has not acknowledged.
-                    return
-
-    async def _pending(self) -> list[Entry]:
-        # Everything a predecessor had read is needed before new entries are, or order within a facility would break.
-        found: list[Entry] = []
-        count = _READ
-        while True:
-            entries = await self._group.read_pending(count)
-            if len(entries) == len(found):
-                return entries
-            found, count = entries, count * 2
+        # Another process took over and sends what this one has not acknowledged.
 
     async def _take_in(self, outbox: Outbox, entries: Sequence[Entry]) -> None:
         if not entries:
             return
         view = await self._view()
+        if view is None:
+            # Whom to tell is not known yet; the entries stay pending until it is.
+            return
         finished: list[Entry] = []
         for entry in entries:
             try:
                 parsed = parse_change(entry.fields)
             except UnknownEntryError as error:
-                await self._dead_letters.add("broadcast", str(error), repr(entry.fields).encode(), entry=entry.entry_id)
-                finished.append(entry)
+                await self._setting_aside.unreadable(entry, error)
                 continue
             if isinstance(parsed, StaleEntry):
-                if not outbox.add_announcement(view.regions if view else (), parsed, entry):
+                if not outbox.add_announcement(view.regions, parsed, entry):
                     finished.append(entry)
-                continue
-            facility = view.facility(parsed.change.facility_id) if view else None
-            region_id = parsed.region_id or (facility.region_id if facility else None)
-            if region_id is None:
+            elif (region_id := _region_of(parsed, view)) is None:
                 # A facility that the directory has dropped: its region has been told so.
                 finished.append(entry)
-            else:
-                outbox.add_change(region_id, parsed.change, entry)
+            elif isinstance(parsed, AlertEntry):
+                outbox.add_announcement([region_id], parsed, entry)
+            elif superseded := outbox.add_change(region_id, parsed.change, entry):
+                finished.append(superseded)
         await self._group.acknowledge(finished)
 
     async def _view(self) -> DirectoryView | None:
@@ -155,33 +157,32 @@ class Broadcaster:
             return None
 
     async def _send(self, outbox: Outbox, batches: Sequence[Batch]) -> None:
-        results = await asyncio.gather(*(self._send_batch(batch) for batch in batches), return_exceptions=True)
+        results = await asyncio.gather(*(self._sender.send(batch) for batch in batches), return_exceptions=True)
         failures = []
-        for batch, result in zip(batches, results, strict=True):
+        for result in results:
             if isinstance(result, BaseException):
                 failures.append(result)
             else:
-                await self._group.acknowledge(outbox.done_with(batch))
+                await self._finish(outbox, result)
         if failures:
             raise failures[0]
 
-    async def _send_batch(self, batch: Batch) -> None:
-        group = messages.region_group(batch.region_id)
-        if batch.announcement is not None:
-            sequence = await self._next_sequence(batch.region_id)
-            await self._push.send_to_group(
-                group, messages.presence_stale(batch.region_id, sequence, batch.announcement)
-            )
-            return
-        for items in messages.in_messages(batch.changes):
-            sequence = await self._next_sequence(batch.region_id)
-            await self._push.send_to_group(group, messages.facility_status(batch.region_id, sequence, items))
+    async def _finish(self, outbox: Outbox, sent: Sent) -> None:
+        await self._group.acknowledge(
+            waiting.entry
+            for waiting in sent.done
+            if not isinstance(waiting, WaitingAnnouncement) or outbox.sent(waiting)
+        )
+        await self._setting_aside.refused((waiting.entry, error) for waiting, error in sent.refused)
 
-    async def _next_sequence(self, region_id: str) -> int:
-        key = keys.sequence(region_id)
-        with redis_errors():
-            number = int(await self._client.incr(key))
-            if number == 1:
-                # A first number, or the data was lost: time in ms is ahead of any number drawn before.
-                number = int(await self._client.incrby(key, self._now()))
-        return number
+
+def _region_of(parsed: StatusEntry | AlertEntry, view: DirectoryView) -> str | None:
+    """Returns the region to tell; None when the directory does not know the facility."""
+    if isinstance(parsed, StatusEntry):
+        if parsed.region_id is not None:
+            return parsed.region_id
+        facility_id = parsed.change.facility_id
+    else:
+        facility_id = parsed.facility_id
+    facility = view.facility(facility_id)
+    return None if facility is None else facility.region_id

@@ -1,12 +1,12 @@
 """The messages that browsers get, as the contract names them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from shared.domain.facility import FacilityChange
 from shared.domain.instants import to_iso
-from shared.stream.entries import StaleEntry
+from shared.stream.entries import AlertEntry, StaleEntry
 
 MAX_BYTES = 64 * 1024
 """A region's changes beyond this size are split into several messages."""
@@ -24,9 +24,10 @@ def agents_group(region_id: str) -> str:
     return f"agents-{region_id}"
 
 
-def facility_status(region_id: str, sequence: int, changes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def facility_status(region_id: str, sequence: int, changes: Iterable[FacilityChange]) -> dict[str, Any]:
     """The newest change of some facilities of a region."""
-    return {"type": "facility.status", "regionId": region_id, "sequence": sequence, "changes": list(changes)}
+    items = [change_item(change) for change in changes]
+    return {"type": "facility.status", "regionId": region_id, "sequence": sequence, "changes": items}
 
 
 def presence_stale(region_id: str, sequence: int, entry: StaleEntry) -> dict[str, Any]:
@@ -50,6 +51,18 @@ def session_ended(session_id: str, reason: str) -> dict[str, Any]:
     return {"type": "session.ended", "sessionId": session_id, "reason": reason}
 
 
+def facility_alert(region_id: str, sequence: int | None, alert: AlertEntry) -> dict[str, Any]:
+    """A facility has been offline for too long, or is back after that."""
+    return {
+        "type": "facility.alert",
+        "regionId": region_id,
+        "sequence": sequence,
+        "facilityId": alert.facility_id,
+        "state": alert.state.value,
+        "since": to_iso(alert.since),
+    }
+
+
 def change_item(change: FacilityChange) -> dict[str, Any]:
     """One entry of a `facility.status` message."""
     return {
@@ -62,13 +75,12 @@ def change_item(change: FacilityChange) -> dict[str, Any]:
     }
 
 
-def in_messages(changes: Iterable[FacilityChange]) -> Iterator[list[dict[str, Any]]]:
-    """Yields the items of as few messages as the size limit allows."""
-    chunk: list[dict[str, Any]] = []
+def in_messages[T](items: Iterable[T], change_of: Callable[[T], FacilityChange]) -> Iterator[list[T]]:
+    """Yields the items in as few messages as the size limit allows."""
+    chunk: list[T] = []
     size = _HEAD_BYTES
-    for change in changes:
-        item = change_item(change)
-        length = len(json.dumps(item)) + 2
+    for item in items:
+        length = len(json.dumps(change_item(change_of(item)))) + 2
         if chunk and size + length > MAX_BYTES:
             yield chunk
             chunk, size = [], _HEAD_BYTES

@@ -5,19 +5,24 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import jwt
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
 from shared.connections import WebPubSubConnection
 from shared.credentials import azure_credential
-from shared.errors import DependencyUnavailableError
+from shared.errors import DependencyUnavailableError, PushRefusedError
 
 _CONNECT_SECONDS = 2
 _READ_SECONDS = 5
+_REFUSALS = frozenset({400, 413, 414, 415, 422})
+"""Answers that are about the message. Others of the 4xx are about us (401, 403, 404) or the moment (408, 429)."""
 
 
 class PushService(Protocol):
-    """Every method raises DependencyUnavailableError("webPubSub") when the service cannot be reached."""
+    """Every method raises DependencyUnavailableError("webPubSub") when the service cannot be reached or lets nobody in.
+
+    The sending ones raise PushRefusedError when it is the message that is refused.
+    """
 
     async def client_url(self, user_id: str, groups: Sequence[str], minutes: int) -> tuple[str, int]:
         """Returns the address of a WebSocket that is in the groups from its start, and until when (ms) it may be used.
@@ -88,6 +93,11 @@ class WebPubSubPush:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS + _READ_SECONDS):
                 return await call(self._client)
+        except HttpResponseError as error:
+            detail = (error.message or type(error).__name__).splitlines()[0]
+            if error.status_code in _REFUSALS:
+                raise PushRefusedError(f"{error.status_code}: {detail}") from error
+            raise DependencyUnavailableError("webPubSub", detail) from error
         except (AzureError, OSError, TimeoutError) as error:
             detail = (str(error) or type(error).__name__).splitlines()[0]
             raise DependencyUnavailableError("webPubSub", detail) from error

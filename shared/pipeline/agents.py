@@ -1,6 +1,7 @@
 """Agents from presences, and what admins and users are told of them (contract, "Web PubSub")."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ from redis.asyncio import Redis
 from shared.broadcast import messages
 from shared.broadcast.push import PushService
 from shared.domain.agent import PresenceEvent
-from shared.errors import DirectoryMissingError
+from shared.errors import DirectoryMissingError, PushRefusedError
 from shared.registry import keys
 from shared.registry.agents import Agents
-from shared.registry.dead_letters import DeadLetters
+from shared.registry.dead_letters import AGENTS, DeadLetters
 from shared.registry.directory_cache import DirectoryCache
 from shared.registry.errand import Errand
 from shared.registry.keys import Partition
@@ -63,9 +64,7 @@ class AgentFollower:
                 try:
                     parsed = parse_presence(entry.entry_id, entry.fields)
                 except UnknownEntryError as error:
-                    await self._dead_letters.add(
-                        "agents", str(error), repr(entry.fields).encode(), entry=entry.entry_id
-                    )
+                    await self._dead_letters.add(AGENTS, str(error), repr(entry.fields).encode(), entry=entry.entry_id)
                 else:
                     sources.setdefault(self._sources[entry.stream], []).append(parsed)
             await self._agents.follow(sources)
@@ -128,7 +127,7 @@ class AgentAnnouncer:
             try:
                 parsed = parse_agent_news(entry.fields)
             except UnknownEntryError as error:
-                await self._dead_letters.add("agents", str(error), repr(entry.fields).encode(), entry=entry.entry_id)
+                await self._dead_letters.add(AGENTS, str(error), repr(entry.fields).encode(), entry=entry.entry_id)
                 continue
             if isinstance(parsed, AgentEntry):
                 held = statuses.get(parsed.user_id)
@@ -164,9 +163,16 @@ class AgentAnnouncer:
         }
 
     async def _to_user(self, user_id: str, message: dict[str, Any]) -> None:
-        async with self._room:
-            await self._push.send_to_user(user_id, message)
+        await self._to(self._push.send_to_user, user_id, message)
 
     async def _to_group(self, group: str, message: dict[str, Any]) -> None:
+        await self._to(self._push.send_to_group, group, message)
+
+    async def _to(
+        self, send: Callable[[str, dict[str, Any]], Awaitable[None]], target: str, message: dict[str, Any]
+    ) -> None:
         async with self._room:
-            await self._push.send_to_group(group, message)
+            try:
+                await send(target, message)
+            except PushRefusedError as error:
+                await self._dead_letters.add(AGENTS, str(error), json.dumps(message).encode(), target=target)

@@ -1,15 +1,19 @@
 """The minute monitor: what the streams hold goes to SQL, what SQL holds of the directory goes to Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
 from shared import telemetry
 from shared.broadcast.broadcaster import Broadcaster
-from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.facility import FacilityChange
 from shared.domain.session import EndedSession
+from shared.errors import PulseError
+from shared.pipeline.bounds import StreamBounds
+from shared.pipeline.projections import Projection, connectivity, newest, status_change
 from shared.pipeline.recovery import Recovery
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
@@ -18,12 +22,13 @@ from shared.registry.ended_ids import KEEP_MS
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.store.ports import CoreStore, EndedId, MonitorStore
-from shared.stream.entries import StatusEntry, UnknownEntryError, parse_change, parse_ended
-from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup, trim
+from shared.stream.entries import parse_ended
+from shared.stream.group import CORE, SQL, StreamGroup
+from shared.stream.setting_aside import SettingAside
+
+logger = logging.getLogger(__name__)
 
 _LEASE_MS = 30_000
-_READ = 500
-"""Entries read per stream at once; also what one SQL transaction holds, times the partitions."""
 _PRUNE_LIMIT = 5_000
 _DAY_MS = 24 * 3600 * 1000
 
@@ -61,48 +66,69 @@ class SessionMonitor:
         retention: Retention,
         now: Callable[[], int],
     ) -> None:
-        self._client = client
         self._registry = registry
         self._publisher = publisher
         self._monitor = monitor_store
         self._core = core_store
-        self._dead_letters = dead_letters
         self._recovery = recovery
         self._broadcaster = broadcaster
         self._retention = retention
         self._now = now
         self._lease = Lease(client, keys.MONITOR_LEASE, _LEASE_MS)
-        self._change_streams = [partition.changes for partition in keys.ALL_PARTITIONS]
-        self._ended_streams = [partition.ended for partition in keys.ALL_PARTITIONS]
-        self._changes = StreamGroup(client, SQL, self._change_streams)
-        self._ended = StreamGroup(client, SQL, self._ended_streams)
-        self._migrated = False
+        change_streams = [partition.changes for partition in keys.ALL_PARTITIONS]
+        ended_streams = [partition.ended for partition in keys.ALL_PARTITIONS]
+
+        def projection[T](
+            name: str,
+            streams: Sequence[str],
+            parse: Callable[[Mapping[str, str]], T | None],
+            apply: Callable[[Sequence[T]], Awaitable[int]],
+        ) -> Projection[T]:
+            group = StreamGroup(client, name, streams)
+            return Projection(group, parse, apply, SettingAside(client, group, dead_letters), self._lease)
+
+        self._history = projection(SQL, change_streams, status_change, self._record_changes)
+        self._connectivity = projection(CORE, change_streams, connectivity, self._update_connectivity)
+        self._session_log = projection(SQL, ended_streams, parse_ended, self._log_sessions)
+        self._bounds = StreamBounds(client, registry, now)
+        self._migrated: set[str] = set()
         self._ended_ids_saved = 0
 
     async def run(self) -> MonitorResult:
         """Does one round; returns what it moved.
 
-        1. The directory is published if it changed.
-        2. Status changes go to the private database, the newest of each facility to the core database.
-        3. Ended sessions go to the session log, and only then leave Redis.
-        4. Sessions ended by command are kept in SQL too; what is old is pruned; streams are trimmed.
-        Raises DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
+        1. The core database: its directory is published if it changed, and each facility's newest change written.
+        2. The private database: status changes, ended sessions (which only then leave Redis), sessions ended by
+           command; what is old is pruned.
+        3. Streams are trimmed and watched.
+        A step that fails keeps no other from its turn; the first failure is raised at the end. Raises
+        DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
         """
         if not await self._lease.acquire():
             return MonitorResult()
+        steps = _Steps()
+        directory, changes, sessions = False, 0, 0
         try:
-            await self._migrate()
-            directory = await self.refresh_directory()
-            await self._recovery.ensure()
-            changes = await self._record_changes()
-            sessions = await self._log_sessions()
-            await self._keep_ended_ids()
-            await self._tidy()
+            async with self._lease.kept():
+                if await steps.run("core database", self._prepare("core", self._core.migrate), otherwise=False):
+                    directory = await steps.run("directory", self.refresh_directory(), otherwise=False)
+                    await steps.run("connectivity", self._connectivity.run(), otherwise=0)
+                if await steps.run(
+                    "private database", self._prepare("monitor", self._monitor.migrate), otherwise=False
+                ):
+                    await steps.run("recovery", self._recovery.ensure(), otherwise=None)
+                    changes = await steps.run("history", self._history.run(), otherwise=0)
+                    sessions = await steps.run("session log", self._session_log.run(), otherwise=0)
+                    await steps.run("ended sessions", self._keep_ended_ids(), otherwise=None)
+                    await steps.run("pruning", self._prune(), otherwise=None)
+                await steps.run("streams", self._bounds.keep(), otherwise=None)
         finally:
             await self._lease.release()
         result = MonitorResult(changes, sessions, directory)
         if changes or sessions or directory:
             telemetry.event("monitor.moved", changes=changes, sessions=sessions, directory=directory)
+        if steps.failure is not None:
+            raise steps.failure
         return result
 
     async def refresh_directory(self) -> bool:
@@ -117,54 +143,22 @@ class SessionMonitor:
             self._broadcaster.wake()
         return True
 
-    async def _migrate(self) -> None:
-        if not self._migrated:
-            await asyncio.to_thread(self._monitor.migrate)
-            await asyncio.to_thread(self._core.migrate)
-            self._migrated = True
+    async def _prepare(self, role: str, migrate: Callable[[], list[str]]) -> bool:
+        if role not in self._migrated:
+            await asyncio.to_thread(migrate)
+            self._migrated.add(role)
+        return True
 
-    async def _record_changes(self) -> int:
-        recorded = 0
-        async for entries in self._batches(self._changes):
-            parsed = [(entry, await self._parsed(entry)) for entry in entries]
-            changes = [item for _, item in parsed if item is not None]
-            if changes:
-                recorded += await asyncio.to_thread(self._monitor.record_changes, changes)
-                await asyncio.to_thread(self._core.update_connectivity, newest(changes))
-            await self._changes.acknowledge(entries)
-        return recorded
+    async def _record_changes(self, changes: Sequence[FacilityChange]) -> int:
+        return await asyncio.to_thread(self._monitor.record_changes, changes)
 
-    async def _parsed(self, entry: Entry) -> FacilityChange | None:
-        try:
-            parsed = parse_change(entry.fields)
-        except UnknownEntryError as error:
-            await self._set_aside(entry, error)
-            return None
-        return parsed.change if isinstance(parsed, StatusEntry) else None
+    async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
+        return await asyncio.to_thread(self._core.update_connectivity, newest(changes))
 
-    async def _log_sessions(self) -> int:
-        logged = 0
-        async for entries in self._batches(self._ended):
-            sessions: list[EndedSession] = []
-            for entry in entries:
-                try:
-                    sessions.append(parse_ended(entry.fields))
-                except UnknownEntryError as error:
-                    await self._set_aside(entry, error)
-            if sessions:
-                logged += await asyncio.to_thread(self._monitor.log_sessions, sessions)
-                await self._registry.purge(sessions)
-            await self._ended.acknowledge(entries)
+    async def _log_sessions(self, sessions: Sequence[EndedSession]) -> int:
+        logged = await asyncio.to_thread(self._monitor.log_sessions, sessions)
+        await self._registry.purge(sessions)
         return logged
-
-    async def _batches(self, group: StreamGroup) -> AsyncIterator[list[Entry]]:
-        # What an earlier run read and could not finish comes first: it is older.
-        while entries := await group.read_pending(_READ):
-            yield entries
-            await self._lease.renew()
-        while entries := await group.read_new(_READ):
-            yield entries
-            await self._lease.renew()
 
     async def _keep_ended_ids(self) -> None:
         blocked = await self._registry.blocked(self._ended_ids_saved)
@@ -175,7 +169,7 @@ class SessionMonitor:
             self._ended_ids_saved = max(row.until for row in rows) - 60_000
         await self._registry.unblock(self._now())
 
-    async def _tidy(self) -> None:
+    async def _prune(self) -> None:
         now = self._now()
         await asyncio.to_thread(
             lambda: self._monitor.prune(
@@ -185,18 +179,19 @@ class SessionMonitor:
                 limit=_PRUNE_LIMIT,
             )
         )
-        await trim(self._client, self._change_streams, (BROADCAST, SQL))
-        await trim(self._client, self._ended_streams, (SQL,))
-
-    async def _set_aside(self, entry: Entry, error: UnknownEntryError) -> None:
-        await self._dead_letters.add("monitor", str(error), repr(entry.fields).encode(), entry=entry.entry_id)
 
 
-def newest(changes: Sequence[FacilityChange]) -> list[FacilityChange]:
-    """Returns each facility's newest change, without those that left the directory."""
-    found: dict[str, FacilityChange] = {}
-    for change in changes:
-        held = found.get(change.facility_id)
-        if held is None or held.version < change.version:
-            found[change.facility_id] = change
-    return [change for change in found.values() if change.status != FacilityStatus.REMOVED]
+class _Steps:
+    """Runs steps one after another, whatever becomes of those before."""
+
+    def __init__(self) -> None:
+        self.failure: PulseError | None = None
+
+    async def run[T](self, name: str, step: Awaitable[T], *, otherwise: T) -> T:
+        """Returns what the step does, or `otherwise` when it fails."""
+        try:
+            return await step
+        except PulseError as error:
+            logger.warning("monitor: %s not finished, the next run goes on: %s", name, error)
+            self.failure = self.failure or error
+            return otherwise

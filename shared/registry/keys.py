@@ -19,16 +19,16 @@ INGESTED = "ingested"
 """Hash, Event Hubs partition to the send time (ms) of the newest canary ingested from it."""
 DIRECTORY_GENERATION = "directory:generation"
 DIRECTORY_FINGERPRINT = "directory:fingerprint"
-DEAD_LETTERS = "dead-letters"
-"""Stream of what could not be understood, with the reason."""
 COUNTERS = "counters"
-"""Hash of totals since the epoch: heartbeats, duplicates, late, ended, unassigned, dead_letters."""
+"""Hash of totals since the epoch: heartbeats, duplicates, late, ended, unassigned, dead_letters, dropped_changes,
+dropped_sessions."""
 BROADCAST_LEASE = "lease:broadcast"
 BROADCAST_WANTED = "broadcast:wanted"
 """Raised by whoever appended a change; the lease is only given back when it has not moved meanwhile."""
 SWEEP_LEASE = "lease:sweep"
 MONITOR_LEASE = "lease:monitor"
 RECOVERY_LEASE = "lease:recovery"
+WEBHOOK_LEASE = "lease:webhook"
 AGENTS_LEASE = "lease:agents"
 AGENTS_WANTED = "agents:wanted"
 AGENT_NEWS_LEASE = "lease:agent-news"
@@ -56,6 +56,21 @@ def directory_users(generation: int) -> str:
 def sequence(region_id: str) -> str:
     """The number of the newest message of a region."""
     return f"sequence:{region_id}"
+
+
+def dead_letters(source: str) -> str:
+    """Stream of what a part could not handle, with the reason; one a source, so that none crowds out another."""
+    return f"dead-letters:{source}"
+
+
+def refusals(group: str) -> str:
+    """Hash, `stream entry-id` to how often handling that entry was refused by what a consumer group writes to."""
+    return f"refusals:{group}"
+
+
+def alert_sequence(alert_id: str) -> str:
+    """The number under which an alert went to its region."""
+    return f"alert-sequence:{alert_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +121,39 @@ class Partition:
     def ended_ids(self) -> str:
         """Sorted set, `user/session` ended by command to the moment (ms) until which nothing brings it back."""
         return f"ended-ids:{self.tag}"
+
+    @property
+    def offline(self) -> str:
+        """Sorted set, offline facility whose alert is still to be decided to when it went offline (ms)."""
+        return f"offline:{self.tag}"
+
+    @property
+    def alerted(self) -> str:
+        """Sorted set, facility whose offline was announced to when it went offline (ms)."""
+        return f"alerted:{self.tag}"
+
+    @property
+    def recovered(self) -> str:
+        """Sorted set, facility whose recovery is still to be announced to when it came online (ms)."""
+        return f"recovered:{self.tag}"
+
+    @property
+    def webhooks(self) -> str:
+        """Sorted set, facility with calls to the webhook waiting to the moment (ms) of its next attempt."""
+        return f"webhooks:{self.tag}"
+
+    @property
+    def webhook_attempts(self) -> str:
+        """Hash, facility to how often its first waiting call was tried."""
+        return f"webhook-attempts:{self.tag}"
+
+    def webhook_calls(self, facility_id: str) -> str:
+        """List of a facility's calls waiting, oldest first: `state/since in ms`."""
+        return f"webhook-calls:{self.tag}:{facility_id}"
+
+    def alert_cooldown(self, facility_id: str) -> str:
+        """Exists while a facility's offline may not be announced again."""
+        return f"alert-cooldown:{self.tag}:{facility_id}"
 
     @property
     def watermark(self) -> str:

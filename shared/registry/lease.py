@@ -1,11 +1,18 @@
 """Leases: one holder at a time, given up by time when the holder dies."""
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from secrets import token_hex
 
 from redis.asyncio import Redis
 
+from shared.errors import DependencyUnavailableError
 from shared.registry.client import redis_errors, text
 from shared.registry.scripts import load
+
+logger = logging.getLogger(__name__)
 
 
 class Lease:
@@ -18,6 +25,8 @@ class Lease:
         self._wanted = wanted
         self._duration = duration
         self._token = token_hex(8)
+        self.lost = False
+        """Whether `kept` found the lease in other hands."""
         self._release = load(client, "release_lease", prelude=False)
         self._renew = load(client, "renew_lease", prelude=False)
 
@@ -30,6 +39,26 @@ class Lease:
         """Returns False when the lease has been lost."""
         with redis_errors():
             return bool(await self._renew(keys=[self._key], args=[self._token, self._duration]))
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Renews the lease in the background during the block, however long a step of it takes; see `lost`."""
+        self.lost = False
+        task = asyncio.get_running_loop().create_task(self._keep())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _keep(self) -> None:
+        while not self.lost:
+            await asyncio.sleep(self._duration / 3000)
+            try:
+                self.lost = not await self.renew()
+            except DependencyUnavailableError as error:
+                # The holder's own next call will fail too, or find the lease still there.
+                logger.warning("lease %s not renewed: %s", self._key, error)
 
     async def want(self) -> None:
         """Makes the holder, whoever it is, look once more before it gives the lease back."""

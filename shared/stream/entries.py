@@ -1,15 +1,31 @@
-"""What the stream of changes carries, parsed."""
+"""What the streams carry, parsed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from shared.domain.agent import PresenceEvent
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession, EndReason
 
+_VERSION = "1"
+"""The form of entries that this code writes and reads; an entry without `v` has it."""
+_LAST_MS = 253_402_300_799_999
+"""The last moment that a date can name (the year 9999)."""
+_LONGEST_ID = 64
+_LONGEST_USER = 128
+_REASONS = ("heartbeat", *EndReason, "removed")
+
 
 class UnknownEntryError(ValueError):
     """An entry that this code does not understand; it is to be set aside, never to be skipped silently."""
+
+
+class AlertState(StrEnum):
+    """What is announced of a facility that stayed offline, and of one that came back."""
+
+    OFFLINE = "offline"
+    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +63,39 @@ class SessionEntry:
     reason: EndReason
 
 
-def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry:
+@dataclass(frozen=True, slots=True)
+class AlertEntry:
+    """A facility has been offline for too long, or is back after that; for its region."""
+
+    facility_id: str
+    state: AlertState
+    since: int
+
+    @property
+    def alert_id(self) -> str:
+        """The same for every copy of an alert, and no other alert's."""
+        return f"{self.facility_id}/{self.state}/{self.since}"
+
+
+def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry | AlertEntry:
     """Returns the entry of a `changes` stream. Raises UnknownEntryError."""
     try:
+        _check_version(fields)
         match fields["kind"]:
             case "status":
                 change = FacilityChange(
-                    facility_id=fields["facility"],
+                    facility_id=_identity(fields["facility"]),
                     status=FacilityStatus(fields["status"]),
-                    since=int(fields["since"]),
-                    version=int(fields["version"]),
-                    sessions=int(fields["sessions"]),
-                    reason=fields["reason"],
+                    since=_moment(fields["since"]),
+                    version=_count(fields["version"]),
+                    sessions=_count(fields["sessions"]),
+                    reason=_reason(fields["reason"]),
                 )
                 return StatusEntry(change, fields.get("region"))
             case "stale":
-                return StaleEntry(fields["stale"] == "1", int(fields["since"]))
+                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]))
+            case "alert":
+                return AlertEntry(_identity(fields["facility"]), AlertState(fields["state"]), _moment(fields["since"]))
             case kind:
                 raise UnknownEntryError(f"unknown kind of change: {kind!r}")
     except (KeyError, ValueError) as error:
@@ -74,15 +107,16 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry:
 def parse_ended(fields: Mapping[str, str]) -> EndedSession:
     """Returns the entry of an `ended` stream. Raises UnknownEntryError."""
     try:
+        _check_version(fields)
         user_id, separator, session_id = fields["id"].partition("/")
         if not separator:
             raise UnknownEntryError(f"malformed session id: {fields['id']!r}")
         return EndedSession(
-            user_id=user_id,
-            session_id=session_id,
-            facility_id=fields["facility"],
-            started_at=int(fields["started"]),
-            ended_at=int(fields["ended"]),
+            user_id=_identity(user_id, _LONGEST_USER),
+            session_id=_identity(session_id),
+            facility_id=_identity(fields["facility"], shortest=0),
+            started_at=_moment(fields["started"]),
+            ended_at=_moment(fields["ended"]),
             reason=EndReason(fields["reason"]),
         )
     except (KeyError, ValueError) as error:
@@ -120,3 +154,35 @@ def parse_agent_news(fields: Mapping[str, str]) -> AgentEntry | SessionEntry:
         if isinstance(error, UnknownEntryError):
             raise
         raise UnknownEntryError(f"malformed news: {error!r}") from error
+
+
+def _check_version(fields: Mapping[str, str]) -> None:
+    version = fields.get("v", _VERSION)
+    if version != _VERSION:
+        raise UnknownEntryError(f"unknown version of an entry: {version!r}")
+
+
+def _identity(text: str, longest: int = _LONGEST_ID, shortest: int = 1) -> str:
+    if not shortest <= len(text) <= longest or not text.isascii() or "/" in text:
+        raise UnknownEntryError(f"malformed id: {text!r}")
+    return text
+
+
+def _moment(text: str) -> int:
+    moment = int(text)
+    if not 0 <= moment <= _LAST_MS:
+        raise UnknownEntryError(f"not a moment in milliseconds: {text!r}")
+    return moment
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count < 2**48:
+        raise UnknownEntryError(f"not a count: {text!r}")
+    return count
+
+
+def _reason(text: str) -> str:
+    if text not in _REASONS:
+        raise UnknownEntryError(f"unknown reason: {text!r}")
+    return text

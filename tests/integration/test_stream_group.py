@@ -2,7 +2,8 @@
 
 from redis.asyncio import Redis
 
-from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup, trim
+from shared.stream.backlog import survey, trim
+from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup
 
 STREAMS = ["changes:{p00}", "changes:{p01}"]
 
@@ -10,6 +11,10 @@ STREAMS = ["changes:{p00}", "changes:{p01}"]
 async def fill(redis: Redis, *numbers: int) -> None:
     for number in numbers:
         await redis.xadd(STREAMS[number % 2], {"n": number})
+
+
+async def pending(group: StreamGroup, count: int = 10) -> list[Entry]:
+    return [entry async for page in group.pending(count) for entry in page]
 
 
 def numbers(entries: list[Entry]) -> list[int]:
@@ -27,7 +32,7 @@ async def test_what_a_dead_reader_did_not_acknowledge_is_read_again_by_the_next(
     entries = await first.read_new(10)
     await first.acknowledge(entry for entry in entries if entry.fields["n"] != "2")
     second = StreamGroup(redis, SQL, STREAMS)
-    assert numbers(await second.read_pending(10)) == [2]
+    assert numbers(await pending(second)) == [2]
     assert await second.read_new(10) == []
 
 
@@ -50,10 +55,49 @@ async def test_trimming_keeps_what_any_group_still_needs(redis: Redis) -> None:
     await fill(redis, 0, 2, 4, 6)
     sql, broadcast = StreamGroup(redis, SQL, STREAMS), StreamGroup(redis, BROADCAST, STREAMS)
     await sql.acknowledge(await sql.read_new(10))
-    assert await trim(redis, STREAMS, (SQL, BROADCAST)) == 0, "the other group has not been here yet"
+    assert (await trim(redis, STREAMS, (SQL, BROADCAST)))[0] == 0, "the other group has not been here yet"
     entries = await broadcast.read_new(10)
     await broadcast.acknowledge(entries[:2])
-    assert await trim(redis, STREAMS, (SQL, BROADCAST)) == 2
+    assert (await trim(redis, STREAMS, (SQL, BROADCAST)))[0] == 2
     await broadcast.acknowledge(entries[2:])
-    assert await trim(redis, STREAMS, (SQL, BROADCAST)) == 2
+    assert (await trim(redis, STREAMS, (SQL, BROADCAST)))[0] == 2
     assert await redis.xlen(STREAMS[0]) == 0
+
+
+async def test_pending_entries_are_read_page_by_page_each_once_while_they_are_acknowledged(redis: Redis) -> None:
+    await fill(redis, *range(25))
+    group = StreamGroup(redis, SQL, STREAMS)
+    await group.read_new(100)
+    pages = []
+    async for page in group.pending(4):
+        pages.append(numbers(page))
+        await group.acknowledge(page[:2])
+    assert sorted(number for page in pages for number in page) == list(range(25))
+    assert max(map(len, pages)) == 8
+    assert len(await pending(group)) == 25 - 2 * 3 - 1
+
+
+async def test_an_entry_cut_from_the_stream_while_pending_holds_up_nothing(redis: Redis) -> None:
+    await fill(redis, 0, 2, 4)
+    group = StreamGroup(redis, SQL, STREAMS)
+    await group.read_new(10)
+    await redis.xtrim(STREAMS[0], maxlen=1, approximate=False)
+    assert numbers(await pending(group)) == [4]
+    assert (await redis.xpending(STREAMS[0], SQL))["pending"] == 1
+
+
+async def test_the_backlog_tells_what_waits_and_since_when(redis: Redis) -> None:
+    await redis.xadd(STREAMS[0], {"n": 0}, id="1000-0")
+    await redis.xadd(STREAMS[0], {"n": 2}, id="2000-0")
+    await redis.xadd(STREAMS[0], {"n": 4}, id="3000-0")
+    group = StreamGroup(redis, SQL, STREAMS)
+    first, second = await group.read_new(2)
+    await group.acknowledge([first])
+    found = {backlog.stream: backlog for backlog in await survey(redis, [*STREAMS, "absent"], (SQL,))}
+    assert found.keys() == set(STREAMS)
+    assert found[STREAMS[0]].length == 3
+    assert (found[STREAMS[0]].groups[SQL].waiting, found[STREAMS[0]].groups[SQL].oldest) == (2, 2000)
+    assert (found[STREAMS[1]].groups[SQL].waiting, found[STREAMS[1]].groups[SQL].oldest) == (0, None)
+    await group.acknowledge([second])
+    (backlog,) = await survey(redis, STREAMS[:1], (SQL,))
+    assert (backlog.groups[SQL].waiting, backlog.groups[SQL].oldest) == (1, 3000), "read by nobody yet"

@@ -1,0 +1,158 @@
+"""Streams that stay bounded and watched, however long SQL or Web PubSub is away."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from redis.asyncio import Redis
+
+from shared import telemetry
+from shared.registry import keys
+from shared.registry.client import redis_errors, text
+from shared.registry.registry import Registry
+from shared.stream.backlog import Backlog, trim
+from shared.stream.entries import StatusEntry, UnknownEntryError, parse_change, parse_ended
+from shared.stream.group import BROADCAST, CORE, SQL
+
+CHANGES_LIMIT = 65_536
+"""Entries of one `changes` stream. More than facilities in a partition, each of which keeps its newest change."""
+ENDED_LIMIT = 262_144
+"""Entries of one `ended` stream."""
+_SHARE_KEPT = 0.9
+"""What of a full stream is kept, so that it is not cut again in every run."""
+_CHUNK = 1_000
+
+_CHANGE_STREAMS = [partition.changes for partition in keys.ALL_PARTITIONS]
+_ENDED_STREAMS = [partition.ended for partition in keys.ALL_PARTITIONS]
+
+
+class StreamBounds:
+    """Trims what every group has, and reports the rest. Raises DependencyUnavailableError("redis").
+
+    Beyond its limit a stream gives way rather than fill Redis, which would stop presence itself, and says so:
+
+    - `changes`: a change that a newer one of its facility has overtaken goes, the newest of each facility stays. Both
+      databases and the browsers still end with the right state; the history misses the changes in between.
+    - `ended`: the oldest ended sessions go; the session log misses them.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        registry: Registry,
+        now: Callable[[], int],
+        *,
+        changes_limit: int = CHANGES_LIMIT,
+        ended_limit: int = ENDED_LIMIT,
+    ) -> None:
+        self._client = client
+        self._registry = registry
+        self._now = now
+        self._changes_limit = changes_limit
+        self._ended_limit = ended_limit
+
+    async def keep(self) -> None:
+        """Trims, cuts what is beyond its limit, and reports what waits."""
+        _, changes = await trim(self._client, _CHANGE_STREAMS, (BROADCAST, SQL, CORE))
+        _, ended = await trim(self._client, _ENDED_STREAMS, (SQL,))
+        self._report("changes", changes, self._changes_limit)
+        self._report("ended", ended, self._ended_limit)
+        for backlog in changes:
+            if backlog.length > self._changes_limit:
+                await self._cut_changes(backlog)
+        for backlog in ended:
+            if backlog.length > self._ended_limit:
+                await self._cut_ended(backlog)
+
+    def _report(self, kind: str, backlogs: Sequence[Backlog], limit: int) -> None:
+        for group in sorted({name for backlog in backlogs for name in backlog.groups}):
+            found = [backlog.groups[group] for backlog in backlogs if group in backlog.groups]
+            oldest = min((item.oldest for item in found if item.oldest is not None), default=None)
+            telemetry.event(
+                "stream.backlog",
+                stream=kind,
+                group=group,
+                waiting=sum(item.waiting for item in found),
+                oldestSeconds=0 if oldest is None else max(0, self._now() - oldest) / 1000,
+                fullest=max(backlog.length for backlog in backlogs) / limit,
+            )
+
+    async def _cut_changes(self, backlog: Backlog) -> None:
+        dropped, again = 0, 0
+        untold = backlog.groups[BROADCAST].oldest if BROADCAST in backlog.groups else 0
+        excess = backlog.length - int(self._changes_limit * _SHARE_KEPT)
+        while excess > 0:
+            rows = await self._oldest(backlog.stream, min(_CHUNK, excess))
+            if not rows:
+                break
+            excess -= len(rows)
+            kept, lost = await self._weigh(rows, untold)
+            with redis_errors():
+                pipe = self._client.pipeline(transaction=False)
+                for fields in kept:
+                    pipe.xadd(backlog.stream, fields)  # type: ignore[arg-type]
+                pipe.hincrby(keys.COUNTERS, "dropped_changes", lost)
+                await pipe.execute()
+            # Only now: dying before this leaves duplicates, which are harmless, and loses nothing.
+            await self._cut(backlog.stream, rows[-1][0])
+            dropped, again = dropped + lost, again + len(kept)
+        telemetry.event("stream.cut", logging.ERROR, stream=backlog.stream, dropped=dropped, kept=again)
+
+    async def _weigh(
+        self, rows: Sequence[tuple[str, dict[str, str]]], untold: int | None
+    ) -> tuple[list[dict[str, str]], int]:
+        """Returns what must go on waiting, and how many changes have been overtaken.
+
+        Browsers know what is older than `untold` (ms; None: everything), and must not hear an announcement again.
+        """
+        kept, statuses = [], []
+        for entry_id, fields in rows:
+            try:
+                parsed = parse_change(fields)
+            except UnknownEntryError:
+                # To be set aside by whoever reads it.
+                kept.append(fields)
+                continue
+            if isinstance(parsed, StatusEntry):
+                statuses.append((parsed.change, fields))
+            elif untold is not None and int(entry_id.partition("-")[0]) >= untold:
+                kept.append(fields)
+        states = await self._registry.facility_states([change.facility_id for change, _ in statuses])
+        newest = [
+            fields for (change, fields), state in zip(statuses, states, strict=True) if change.version >= state.version
+        ]
+        return kept + newest, len(statuses) - len(newest)
+
+    async def _cut_ended(self, backlog: Backlog) -> None:
+        dropped = 0
+        excess = backlog.length - int(self._ended_limit * _SHARE_KEPT)
+        while excess > 0:
+            rows = await self._oldest(backlog.stream, min(_CHUNK, excess))
+            if not rows:
+                break
+            excess -= len(rows)
+            sessions = []
+            for _, fields in rows:
+                try:
+                    sessions.append(parse_ended(fields))
+                except UnknownEntryError as error:
+                    logging.getLogger(__name__).warning("cut from %s: %s", backlog.stream, error)
+            # Without its entry nothing else would ever let go of the session's value.
+            await self._registry.purge(sessions)
+            with redis_errors():
+                await self._client.hincrby(keys.COUNTERS, "dropped_sessions", len(rows))
+            await self._cut(backlog.stream, rows[-1][0])
+            dropped += len(rows)
+        telemetry.event("stream.cut", logging.ERROR, stream=backlog.stream, dropped=dropped, kept=0)
+
+    async def _oldest(self, stream: str, count: int) -> list[tuple[str, dict[str, str]]]:
+        with redis_errors():
+            rows = await self._client.xrange(stream, count=count) or ()
+        return [
+            (text(entry_id), {text(name): text(value) for name, value in (fields or {}).items()})
+            for entry_id, fields in rows
+        ]
+
+    async def _cut(self, stream: str, last: str) -> None:
+        milliseconds, _, sequence = last.partition("-")
+        with redis_errors():
+            await self._client.xtrim(stream, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False)

@@ -1,0 +1,97 @@
+"""What the streams hold, carried into SQL: each entry once it is committed, and none behind a bad one."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.errors import StoreError
+from shared.registry.lease import Lease
+from shared.stream.entries import StatusEntry, UnknownEntryError, parse_change
+from shared.stream.group import Entry, StreamGroup
+from shared.stream.isolating import isolate
+from shared.stream.setting_aside import SettingAside
+
+_READ = 500
+"""Entries read per stream at once; also what one SQL transaction holds, times the partitions."""
+
+
+class Projection[T]:
+    """One consumer group's way into one database. `apply` is idempotent: after a crash it gets entries again."""
+
+    def __init__(
+        self,
+        group: StreamGroup,
+        parse: Callable[[Mapping[str, str]], T | None],
+        apply: Callable[[Sequence[T]], Awaitable[int]],
+        setting_aside: SettingAside,
+        lease: Lease,
+    ) -> None:
+        """`parse` returns None for entries that this database does not record."""
+        self._group = group
+        self._parse = parse
+        self._apply = apply
+        self._setting_aside = setting_aside
+        self._lease = lease
+        self._moved = 0
+        self._taken = False
+
+    async def run(self) -> int:
+        """Moves everything that waits; returns the rows that were new to the database.
+
+        What an earlier run read and could not finish comes first. Entries that cannot be parsed are set aside at
+        once, those that the database refuses while it takes others after a few runs. Raises DependencyUnavailableError
+        when it is away, and StoreError when it refuses everything: then nothing is acknowledged or set aside.
+        """
+        self._moved, self._taken = 0, False
+        async for page in self._group.pending(_READ):
+            await self._move(page)
+        while not self._lease.lost and (page := await self._group.read_new(_READ)):
+            await self._move(page)
+        return self._moved
+
+    async def _move(self, page: Sequence[Entry]) -> None:
+        finished: list[Entry] = []
+        items: list[tuple[Entry, T]] = []
+        for entry in page:
+            try:
+                item = self._parse(entry.fields)
+            except UnknownEntryError as error:
+                await self._setting_aside.unreadable(entry, error)
+                continue
+            if item is None:
+                finished.append(entry)
+            else:
+                items.append((entry, item))
+
+        async def apply(part: Sequence[tuple[Entry, T]]) -> None:
+            self._moved += await self._apply([item for _, item in part])
+
+        outcome = await isolate(items, apply, StoreError)
+        await self._group.acknowledge([*finished, *(entry for entry, _ in outcome.done)])
+        self._taken = self._taken or bool(outcome.done)
+        if outcome.refused:
+            if not self._taken:
+                # Not a single one was taken: it is the database that something is wrong with, not what is in it.
+                raise outcome.refused[0][1]
+            await self._setting_aside.refused((entry, error) for (entry, _), error in outcome.refused)
+
+
+def status_change(fields: Mapping[str, str]) -> FacilityChange | None:
+    """Returns the change of a `changes` entry; None for announcements. Raises UnknownEntryError."""
+    parsed = parse_change(fields)
+    return parsed.change if isinstance(parsed, StatusEntry) else None
+
+
+def connectivity(fields: Mapping[str, str]) -> FacilityChange | None:
+    """Returns the change of a `changes` entry if it is about a facility that is there. Raises UnknownEntryError."""
+    change = status_change(fields)
+    return None if change is None or change.status is FacilityStatus.REMOVED else change
+
+
+def newest(changes: Sequence[FacilityChange]) -> list[FacilityChange]:
+    """Returns each facility's newest change."""
+    found: dict[str, FacilityChange] = {}
+    for change in changes:
+        held = found.get(change.facility_id)
+        if held is None or held.version < change.version:
+            found[change.facility_id] = change
+    return list(found.values())

@@ -1,0 +1,107 @@
+"""How much waits in the streams and for how long; trimmed below what every group has acknowledged."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from shared.registry.client import redis_errors, text
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBacklog:
+    """`waiting` entries are not acknowledged, the oldest of them is from `oldest` (ms; None without any)."""
+
+    waiting: int
+    oldest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One stream. `needed` is the first position that some group still needs, None where a group is missing."""
+
+    stream: str
+    length: int
+    groups: dict[str, GroupBacklog] = field(default_factory=dict)
+    needed: str | None = None
+
+
+async def survey(client: Redis, streams: Sequence[str], groups: Sequence[str]) -> list[Backlog]:
+    """Returns what waits in each existing stream, in two round trips. Raises DependencyUnavailableError("redis")."""
+    with redis_errors():
+        lengths, rows = await _ask(client, streams, lambda pipe, stream: (pipe.xlen(stream), pipe.xinfo_groups(stream)))
+        known = {
+            stream: {text(row["name"]): row for row in rows_of if text(row["name"]) in groups}
+            for stream, rows_of in zip(streams, rows, strict=True)
+            if not isinstance(rows_of, ResponseError)  # no such key
+        }
+        pipe = client.pipeline(transaction=False)
+        asked = [(stream, name) for stream, rows_of in known.items() for name in rows_of]
+        for stream, name in asked:
+            pipe.xpending(stream, name)
+            pipe.xrange(stream, min=f"({text(known[stream][name]['last-delivered-id'])}", count=1)
+        answers = await pipe.execute() if asked else []
+    found: dict[str, dict[str, tuple[GroupBacklog, tuple[int, int]]]] = {stream: {} for stream in known}
+    for (stream, name), pending, unread in zip(asked, answers[::2], answers[1::2], strict=True):
+        found[stream][name] = _group(known[stream][name], pending, unread)
+    return [
+        Backlog(
+            stream,
+            length,
+            {name: backlog for name, (backlog, _) in found[stream].items()},
+            needed=_text_of(min(first for _, first in found[stream].values()))
+            if len(found[stream]) == len(groups)
+            else None,
+        )
+        for stream, length in zip(streams, lengths, strict=True)
+        if stream in known
+    ]
+
+
+async def trim(client: Redis, streams: Sequence[str], groups: Sequence[str]) -> tuple[int, list[Backlog]]:
+    """Removes entries that every one of these groups has acknowledged; returns how many went and what waits.
+
+    A stream that lacks one of the groups keeps everything. Raises DependencyUnavailableError("redis").
+    """
+    backlogs = await survey(client, streams, groups)
+    with redis_errors():
+        pipe = client.pipeline(transaction=False)
+        for backlog in backlogs:
+            if backlog.needed is not None and backlog.length:
+                pipe.xtrim(backlog.stream, minid=backlog.needed, approximate=False)
+        return sum(await pipe.execute()), backlogs
+
+
+async def _ask(
+    client: Redis, streams: Sequence[str], commands: Callable[[Any, str], object]
+) -> tuple[list[Any], list[Any]]:
+    pipe = client.pipeline(transaction=False)
+    for stream in streams:
+        commands(pipe, stream)
+    answers = await pipe.execute(raise_on_error=False)
+    return answers[::2], answers[1::2]
+
+
+def _group(row: dict[str, Any], pending: dict[str, Any], unread: Sequence[Any]) -> tuple[GroupBacklog, tuple[int, int]]:
+    first = []
+    if pending["pending"]:
+        first.append(_position(text(pending["min"])))
+    if unread:
+        first.append(_position(text(unread[0][0])))
+    # Redis cannot tell how many are unread where entries were deleted one by one, which nothing here does.
+    waiting = int(pending["pending"]) + int(row.get("lag") or 0)
+    if first:
+        return GroupBacklog(waiting, min(first)[0]), min(first)
+    milliseconds, sequence = _position(text(row["last-delivered-id"]))
+    return GroupBacklog(waiting, None), (milliseconds, sequence + 1)
+
+
+def _position(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _text_of(position: tuple[int, int]) -> str:
+    return f"{position[0]}-{position[1]}"
