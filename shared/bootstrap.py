@@ -6,6 +6,8 @@ from functools import cached_property
 
 from redis.asyncio import Redis
 
+from shared.alerts.alerts import Alerts, AlertTiming
+from shared.alerts.webhook import Webhook, WebhookSettings
 from shared.auth import TokenVerifier
 from shared.broadcast.broadcaster import Broadcaster
 from shared.broadcast.push import PushService, WebPubSubPush
@@ -134,10 +136,25 @@ class Services:
         """Presences into agents."""
         return AgentFollower(self.redis, self.agents, self.dead_letters, self.agent_announcer)
 
+    def alerts(self) -> Alerts:
+        """Who stays offline."""
+        settings = self.settings.alerts
+        timing = AlertTiming(round(settings.after_seconds * 1000), round(settings.cooldown_seconds * 1000))
+        return Alerts(self.redis, self.directory, timing, self.webhook)
+
+    @cached_property
+    def webhook(self) -> Webhook | None:
+        """Alerts to whoever is on call; None unless its address is set."""
+        settings = self.settings.alerts
+        if settings.webhook_url is None or settings.webhook_secret is None:
+            return None
+        webhook = WebhookSettings(settings.webhook_url, settings.webhook_secret)
+        return Webhook(self.redis, webhook, self.directory, self.dead_letters, self.now)
+
     @cached_property
     def recovery(self) -> Recovery:
         """The way back after a loss of Redis data."""
-        return Recovery(self.redis, self.registry, self.watermarks, self.monitor_store, self.now)
+        return Recovery(self.redis, self.registry, self.watermarks, self.alerts, self.monitor_store, self.now)
 
     @cached_property
     def sweep(self) -> SessionSweep:
@@ -152,6 +169,7 @@ class Services:
             self.recovery,
             self.broadcaster,
             self.agent_follower,
+            self.alerts,
             timing,
             self.now,
         )

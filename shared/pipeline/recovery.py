@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
+from shared.alerts.alerts import Alerts
 from shared.domain.facility import FacilityStatus
 from shared.domain.pipeline import PipelineState
 from shared.errors import DependencyUnavailableError
@@ -27,11 +28,18 @@ class Recovery:
     """Keeps the epoch: the moment at which the present Redis data began."""
 
     def __init__(
-        self, client: Redis, registry: Registry, watermarks: Watermarks, store: MonitorStore, now: Callable[[], int]
+        self,
+        client: Redis,
+        registry: Registry,
+        watermarks: Watermarks,
+        alerts: Alerts,
+        store: MonitorStore,
+        now: Callable[[], int],
     ) -> None:
         self._client = client
         self._registry = registry
         self._watermarks = watermarks
+        self._alerts = alerts
         self._store = store
         self._now = now
         self._lease = Lease(client, keys.RECOVERY_LEASE, _LEASE_MS)
@@ -57,6 +65,7 @@ class Recovery:
         states = await asyncio.to_thread(self._store.facility_states)
         ended = await asyncio.to_thread(self._store.ended_ids, now)
         restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP)
+        await self._alerts.restore(states, now)
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         if any(state.status == FacilityStatus.ONLINE for state in states):
             await self._watermarks.save(PipelineState(stale_since=now), now, announce=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from shared.alerts.alerts import Alerts
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.pipeline import PipelineState, PipelineTiming, observe
 from shared.errors import DependencyUnavailableError, PulseError
@@ -49,6 +50,7 @@ class SessionSweep:
         recovery: Recovery,
         broadcaster: Broadcaster,
         follower: AgentFollower,
+        alerts: Alerts,
         timing: PipelineTiming,
         now: Callable[[], int],
     ) -> None:
@@ -58,6 +60,7 @@ class SessionSweep:
         self._recovery = recovery
         self._broadcaster = broadcaster
         self._follower = follower
+        self._alerts = alerts
         self._timing = timing
         self._now = now
         self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
@@ -69,6 +72,7 @@ class SessionSweep:
         1. Canaries go out; those back within 300 ms, and earlier ones, tell the watermark.
         2. While the watermark is too far behind the clock nobody ends (contract, rule 6).
         3. Otherwise every partition is swept up to it.
+        4. Unless the pipeline is stale, alerts are raised for whoever has been offline for too long.
         Does nothing while another process sweeps. Raises DependencyUnavailableError.
         """
         if not await self._lease.acquire():
@@ -79,10 +83,13 @@ class SessionSweep:
             result = SweepResult()
             if state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
                 result = await self._sweep_all(state.watermark, state.hold_until or 0)
+                if not state.stale:
+                    await self._alerts.announce(state.watermark)
         finally:
             await self._lease.release()
         self._broadcaster.wake()
         self._follower.wake()
+        self._alerts.call_webhook()
         return result
 
     async def run_for_key(self, key: str) -> SweepResult:

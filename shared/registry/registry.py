@@ -359,6 +359,9 @@ def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | N
     if packed is None:
         return FacilityState(facility_id, last_seen=seen)
     online, since, version, sessions, reason = struct.unpack(">B6s6sIB7x", packed)
+    if not any(since):
+        # Never online, only its departure from a region was numbered.
+        return FacilityState(facility_id, version=int.from_bytes(version), last_seen=seen)
     return FacilityState(
         facility_id=facility_id,
         status=FacilityStatus.ONLINE if online else FacilityStatus.OFFLINE,

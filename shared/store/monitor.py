@@ -33,9 +33,9 @@ class SqlMonitorStore:
         history: dict[tuple[str, int], Record] = {}
         newest: dict[str, FacilityChange] = {}
         for change in changes:
+            history.setdefault((change.facility_id, change.version), _transition(change))
             if change.status is FacilityStatus.REMOVED:
                 continue
-            history.setdefault((change.facility_id, change.version), _transition(change))
             held = newest.get(change.facility_id)
             if held is None or change.version > held.version:
                 newest[change.facility_id] = change

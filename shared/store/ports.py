@@ -34,7 +34,8 @@ class MonitorStore(Protocol):
     def record_changes(self, changes: Sequence[FacilityChange]) -> int:
         """Appends changes to the history, moves `facility_status` up to the newest; returns the rows that were new.
 
-        Any order and any repetition give the same rows. A removal is no state of a facility and is not recorded.
+        Any order and any repetition give the same rows. A removal is in the history, so that no version is missing
+        there, but it is no state of a facility.
         """
 
     def log_sessions(self, ended: Sequence[EndedSession]) -> int:

@@ -180,9 +180,19 @@ async def test_a_facility_that_leaves_its_region_is_numbered_as_removed(redis: R
     await system.depart([Departure("f-1", "r-1", moved=True)], T + 50)
     assert await changes(redis) == [
         ("online", 0, 1, "heartbeat"),
-        ("removed", 50, 2, "removed"),
+        ("removed", 0, 2, "removed"),
         ("online", 0, 3, "heartbeat"),
-    ]
+    ], "`since` never goes back"
+
+
+async def test_a_facility_that_is_gone_leaves_at_that_moment(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0))])
+    await system.depart([Departure("f-1", "r-1", moved=False), Departure("f-2", "r-1", moved=False)], T + 50)
+    assert await changes(redis) == [("online", 0, 1, "heartbeat"), ("removed", 50, 2, "removed")]
+    assert await changes(redis, "f-2") == [("removed", 50, 1, "removed")]
+    (never_online,) = await system.facility_states(["f-2"])
+    assert (never_online.status, never_online.since, never_online.reason) == ("offline", None, None)
 
 
 async def test_restored_facilities_jump_ahead_and_end_at_the_loss_unless_heard(redis: Redis) -> None:

@@ -134,10 +134,17 @@ def test_any_order_and_repetition_gives_the_same_rows(store: SqlMonitorStore, ad
     assert {(state.version, state.since) for state in store.facility_states()} == {(9, T0 + 90)}
 
 
-def test_a_removal_is_not_recorded(store: SqlMonitorStore, address: str) -> None:
-    assert store.record_changes([FacilityChange("f-1", FacilityStatus.REMOVED, T0, 4, 0, "ended")]) == 0
+def test_a_removal_is_in_the_history_and_no_state(store: SqlMonitorStore, address: str) -> None:
+    removal = FacilityChange("f-1", FacilityStatus.REMOVED, T0 + 5, 2, 0, "removed")
+    assert store.record_changes([removal]) == 1
     assert store.facility_states() == []
-    assert count(address, "facility_status_history") == 0
+    assert store.record_changes([online("f-1", 1, T0), removal, online("f-1", 3, T0 + 9)]) == 2
+    assert [state.version for state in store.facility_states()] == [3]
+    assert history(address, "f-1") == [
+        (1, "online", "heartbeat"),
+        (2, "removed", "removed"),
+        (3, "online", "heartbeat"),
+    ]
 
 
 def test_ids_that_differ_in_case_are_different(store: SqlMonitorStore) -> None:

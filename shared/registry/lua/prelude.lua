@@ -59,13 +59,33 @@ local function save_facility(facility, state)
     state.sessions, state.reason, state.end_at, state.end_reason))
 end
 
+-- What `alert.lua` decides about: who is offline since when and not announced (OFFLINE), who was announced (ALERTED),
+-- and who is back after that, which is still to be announced (RECOVERED). A facility is in at most one of them.
+local OFFLINE, ALERTED, RECOVERED = 'offline:' .. tag, 'alerted:' .. tag, 'recovered:' .. tag
+
+local function note_for_alerts(facility, online, since)
+  if online == 0 then
+    -- Gone again before its recovery was announced: then it has never come back, as far as anybody was told.
+    local announced = redis.call('ZREM', RECOVERED, facility) == 1
+    redis.call('ZADD', announced and ALERTED or OFFLINE, since, facility)
+  elseif redis.call('ZREM', OFFLINE, facility) == 0 and redis.call('ZREM', ALERTED, facility) == 1 then
+    redis.call('ZADD', RECOVERED, since, facility)
+  end
+end
+
+local function forget_for_alerts(facility)
+  for _, key in ipairs({ OFFLINE, ALERTED, RECOVERED }) do redis.call('ZREM', key, facility) end
+end
+
 -- Makes one numbered transition and appends it to the stream; returns how many were appended.
 -- `since` never goes back. Sessions of nobody's facility ('') are kept, but nothing is announced of them.
 local function turn(facility, state, online, at, reason, sessions)
+  local turned = state.online ~= online
   state.online, state.reason = online, reason
   state.since = math.max(at, state.since)
   state.version = state.version + 1
   if facility == '' then return 0 end
+  if turned then note_for_alerts(facility, online, state.since) end
   redis.call('XADD', CHANGES, '*', 'kind', 'status', 'facility', facility,
     'status', online == 1 and 'online' or 'offline', 'since', state.since, 'version', state.version,
     'sessions', sessions, 'reason', REASON[reason])

@@ -11,11 +11,11 @@ CREATE TABLE facility_status (
     reason TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- Every transition. The key's order serves the newest-first history of one facility, page by page.
+-- Every transition, and every departure from a region. The key's order serves the newest-first history of one facility, page by page.
 CREATE TABLE facility_status_history (
     facility_id TEXT NOT NULL,
     version INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('online', 'offline')),
+    status TEXT NOT NULL CHECK (status IN ('online', 'offline', 'removed')),
     at TEXT NOT NULL,
     reason TEXT NOT NULL,
     PRIMARY KEY (facility_id, version)

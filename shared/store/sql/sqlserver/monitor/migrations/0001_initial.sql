@@ -13,7 +13,7 @@ CREATE TABLE facility_status (
     CONSTRAINT ck_facility_status CHECK (status IN ('online', 'offline'))
 );
 
--- Every transition. The key's order serves the newest-first history of one facility, page by page.
+-- Every transition, and every departure from a region. The key's order serves the newest-first history of one facility, page by page.
 CREATE TABLE facility_status_history (
     facility_id varchar(64) COLLATE Latin1_General_BIN2 NOT NULL,
     version bigint NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE facility_status_history (
     at datetime2(3) NOT NULL,
     reason varchar(16) NOT NULL,
     CONSTRAINT pk_facility_status_history PRIMARY KEY (facility_id, version),
-    CONSTRAINT ck_facility_status_history CHECK (status IN ('online', 'offline'))
+    CONSTRAINT ck_facility_status_history CHECK (status IN ('online', 'offline', 'removed'))
 );
 -- History between two instants, and the state in force at the first of them.
 CREATE INDEX facility_status_history_by_time ON facility_status_history (facility_id, at);
