@@ -42,13 +42,22 @@ class Projection[T]:
         when it is away, and StoreError when it refuses everything: then nothing is acknowledged or set aside.
         """
         self._moved, self._taken = 0, False
+        refused: list[tuple[Entry, StoreError]] = []
         async for page in self._group.pending(_READ):
-            await self._move(page)
+            refused += await self._move(page)
         while not self._lease.lost and (page := await self._group.read_new(_READ)):
-            await self._move(page)
+            refused += await self._move(page)
+            if refused and not self._taken:
+                break
+        if refused:
+            if not self._taken:
+                # Not a single one was taken: it is the database that something is wrong with, not what is in it.
+                raise refused[0][1]
+            await self._setting_aside.refused(refused)
         return self._moved
 
-    async def _move(self, page: Sequence[Entry]) -> None:
+    async def _move(self, page: Sequence[Entry]) -> list[tuple[Entry, StoreError]]:
+        """Returns what was refused."""
         finished: list[Entry] = []
         items: list[tuple[Entry, T]] = []
         for entry in page:
@@ -68,11 +77,7 @@ class Projection[T]:
         outcome = await isolate(items, apply, StoreError)
         await self._group.acknowledge([*finished, *(entry for entry, _ in outcome.done)])
         self._taken = self._taken or bool(outcome.done)
-        if outcome.refused:
-            if not self._taken:
-                # Not a single one was taken: it is the database that something is wrong with, not what is in it.
-                raise outcome.refused[0][1]
-            await self._setting_aside.refused((entry, error) for (entry, _), error in outcome.refused)
+        return [(entry, error) for (entry, _), error in outcome.refused]
 
 
 def status_change(fields: Mapping[str, str]) -> FacilityChange | None:

@@ -20,6 +20,7 @@ from shared.events.publisher import HeartbeatPublisher
 from shared.pipeline.ingest import StreamEvent
 from shared.registry import keys
 from shared.registry.client import text
+from shared.registry.dead_letters import SOURCES
 from shared.registry.registry import IngestResult
 from shared.settings import Settings
 from shared.stream.group import BROADCAST, StreamGroup
@@ -159,7 +160,11 @@ class World(Services):
         return {text(name): int(value) for name, value in rows.items()}
 
     async def set_aside(self) -> list[dict[str, str]]:
-        return await stream_rows(self.redis, keys.DEAD_LETTERS)
+        return [
+            {**row, "source": source}
+            for source in SOURCES
+            for row in await stream_rows(self.redis, keys.dead_letters(source))
+        ]
 
     def monitor_rows(self, query: str) -> list[tuple[Any, ...]]:
         return _rows(str(self.settings.sql_monitor.path), query)  # type: ignore[union-attr]

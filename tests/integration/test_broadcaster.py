@@ -1,6 +1,7 @@
 """Delivery: in order, numbered without gaps, once a lease holder at a time, and again after a failure."""
 
 import asyncio
+import json
 import time
 from typing import Any
 
@@ -10,29 +11,44 @@ from redis.asyncio import Redis
 from shared.broadcast.broadcaster import Broadcaster
 from shared.broadcast.outbox import SPACING
 from shared.domain.directory import County, Directory, Facility, Region
-from shared.errors import DependencyUnavailableError
+from shared.errors import DependencyUnavailableError, PushRefusedError
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
 from shared.stream.group import BROADCAST, StreamGroup
+from shared.stream.setting_aside import TRIES
 
 STREAMS = [partition.changes for partition in keys.ALL_PARTITIONS]
 
 
 class Recorder:
-    """Takes the place of Web PubSub at the end of the line; can be made to fail."""
+    """Takes the place of Web PubSub at the end of the line; can be made to fail, and to refuse a facility."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, dict[str, Any], float]] = []
         self.failing = False
+        self.refused = ""
+        self.attempts = 0
 
     async def send_to_group(self, group: str, message: dict[str, Any]) -> None:
+        self.attempts += 1
         if self.failing:
             raise DependencyUnavailableError("webPubSub")
+        if self.refused and f'"{self.refused}"' in json.dumps(message):
+            raise PushRefusedError("400: no")
         self.sent.append((group, message, time.monotonic()))
 
     def of(self, region: str) -> list[dict[str, Any]]:
         return [message for group, message, _ in self.sent if group == f"region-{region}"]
+
+
+class Clock:
+    """Stands still at a moment (ms) until that is 0."""
+
+    stopped_at = 1_795_000_000_000
+
+    def __call__(self) -> int:
+        return self.stopped_at or time.time_ns() // 1_000_000
 
 
 def broadcaster(redis: Redis, push: Recorder) -> Broadcaster:
@@ -186,6 +202,144 @@ async def test_a_removal_goes_to_the_region_that_lost_the_facility(redis: Redis)
     assert message["changes"][0]["status"] == "removed"
     assert push.of("r-1") == []
     assert await pending(redis) == 0, "a change of a facility that nobody knows any more is nobody's news"
+
+
+async def test_a_change_that_is_refused_is_set_aside_after_its_tries_and_the_others_go_out(
+    redis: Redis,
+) -> None:
+    push = Recorder()
+    push.refused = "f-8"
+    for facility in ("f-2", "f-4", "f-6", "f-8", "f-3"):
+        await append(redis, facility, 1)
+    sender = broadcaster(redis, push)
+    for run in range(TRIES):
+        assert await DeadLetters(redis).count() == 0
+        await sender.deliver()
+        if run == 0:
+            assert sorted(_facilities(push)) == ["f-2", "f-3", "f-4", "f-6"], "none waits behind the bad one"
+            assert await pending(redis) == 1
+    (letter,) = await DeadLetters(redis).list("broadcast")
+    assert letter.reason == "400: no"
+    assert json.loads(letter.body)["facility"] == "f-8"
+    assert letter.details["stream"] == keys.partition_of("f-8").changes
+    assert await pending(redis) == 0
+    numbers = [message["sequence"] for message in push.of("r-1")]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))), "a refused number has reached nobody"
+
+
+async def test_an_announcement_that_is_refused_is_set_aside_too(redis: Redis) -> None:
+    push = Recorder()
+    push.refused = "presence.stale"
+    await redis.xadd(keys.CONTROL_STREAM, {"kind": "stale", "stale": 1, "since": 1_700_000_000_000})
+    for _ in range(TRIES):
+        await broadcaster(redis, push).deliver()
+    assert await pending(redis) == 0
+    assert {letter.reason for letter in await DeadLetters(redis).list("broadcast")} == {"400: no"}
+
+
+async def test_an_alert_goes_to_its_region_with_a_number_that_the_webhook_can_ask_for(redis: Redis) -> None:
+    push = Recorder()
+    fields: dict[Any, Any] = {"kind": "alert", "facility": "f-2", "state": "offline", "since": 1_700_000_000_000}
+    await redis.xadd(keys.partition_of("f-2").changes, fields)
+    await redis.xadd(keys.partition_of("gone").changes, fields | {"facility": "gone"})
+    await broadcaster(redis, push).deliver()
+    ((group, message, _),) = push.sent
+    assert group == "region-r-1"
+    assert message == {
+        "type": "facility.alert",
+        "regionId": "r-1",
+        "sequence": message["sequence"],
+        "facilityId": "f-2",
+        "state": "offline",
+        "since": "2023-11-14T22:13:20.000Z",
+    }
+    assert int(await redis.get(keys.alert_sequence("f-2/offline/1700000000000")) or 0) == message["sequence"]
+    assert await pending(redis) == 0
+
+
+async def test_what_waits_while_web_pubsub_is_away_follows_the_facilities_and_not_the_changes(redis: Redis) -> None:
+    push = Recorder()
+    push.failing = True
+    sender = broadcaster(redis, push)
+    for version in range(1, 40):
+        await append(redis, "f-2", version)
+        if version % 10 == 0:
+            with pytest.raises(DependencyUnavailableError):
+                await sender.deliver()
+            assert await pending(redis) == 1
+    push.failing = False
+    await sender.deliver()
+    (message,) = push.of("r-1")
+    assert [change["version"] for change in message["changes"]] == [39]
+    assert await pending(redis) == 0
+
+
+async def test_a_broadcaster_that_fails_rests_before_it_tries_again(redis: Redis) -> None:
+    push = Recorder()
+    push.failing = True
+    clock = Clock()
+    sender = Broadcaster(
+        redis,
+        StreamGroup(redis, BROADCAST, STREAMS),
+        DirectoryCache(redis),
+        push,  # type: ignore[arg-type]
+        DeadLetters(redis),
+        clock,
+    )
+    await append(redis, "f-2", 1)
+
+    async def woken() -> int:
+        sender.wake()
+        if sender._task is not None:
+            await sender._task
+        return push.attempts
+
+    assert await woken() == 1
+    assert await woken() == 1, "too early"
+    clock.stopped_at += 501
+    assert await woken() == 2
+    clock.stopped_at += 501
+    assert await woken() in {2, 3}, "the pause doubles, less a random part"
+    push.failing = False
+    # A delivery lasts until its regions have rested.
+    clock.stopped_at = 0
+    assert await woken() >= 3
+    assert _facilities(push) == ["f-2"]
+
+
+async def test_without_a_directory_changes_wait_for_one(redis: Redis) -> None:
+    push = Recorder()
+    await append(redis, "f-2", 1)
+    published = await redis.get(keys.DIRECTORY_GENERATION)
+    await redis.delete(keys.DIRECTORY_GENERATION)
+    await broadcaster(redis, push).deliver()
+    assert (push.sent, await pending(redis)) == ([], 1)
+    await redis.set(keys.DIRECTORY_GENERATION, published or b"")
+    await broadcaster(redis, push).deliver()
+    assert _facilities(push) == ["f-2"]
+
+
+async def test_the_lease_is_kept_while_a_message_takes_its_time(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.broadcast.broadcaster.LEASE_MS", 150)
+    push = Recorder()
+    sending, go = asyncio.Event(), asyncio.Event()
+    send = push.send_to_group
+
+    async def slowly(group: str, message: dict[str, Any]) -> None:
+        sending.set()
+        await go.wait()
+        await send(group, message)
+
+    monkeypatch.setattr(push, "send_to_group", slowly)
+    await append(redis, "f-2", 1)
+    delivering = asyncio.create_task(broadcaster(redis, push).deliver())
+    async with asyncio.timeout(10):
+        await sending.wait()
+        await asyncio.sleep(0.5)
+    await broadcaster(redis, push).deliver()
+    go.set()
+    await delivering
+    assert _facilities(push) == ["f-2"], "sent once: nobody else took over"
 
 
 def _facilities(push: Recorder) -> list[str]:

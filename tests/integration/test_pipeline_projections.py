@@ -1,0 +1,305 @@
+"""SQL under failure: outages are waited out, bad entries set aside, a replay changes nothing."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.domain.facility import FacilityChange
+from shared.domain.session import EndedSession
+from shared.errors import DependencyUnavailableError, StoreError
+from shared.pipeline.bounds import StreamBounds
+from shared.registry import keys
+from shared.stream.group import BROADCAST, CORE, SQL
+from shared.stream.setting_aside import TRIES
+from tests.integration.pipeline_world import GRACE, TTL, World, make_world
+
+TABLES = {
+    "facility_status": "monitor",
+    "facility_status_history": "monitor",
+    "session_log": "monitor",
+    "facilities": "core",
+}
+
+
+def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """Returns all rows that the streams lead to."""
+    return {
+        table: sorted(getattr(world, f"{role}_rows")(f"SELECT * FROM {table}"), key=repr)
+        for table, role in TABLES.items()
+    }
+
+
+def versions(world: World, facility: str) -> list[int]:
+    rows = world.monitor_rows(
+        f"SELECT version FROM facility_status_history WHERE facility_id = '{facility}' ORDER BY 1"
+    )
+    return [version for (version,) in rows]
+
+
+async def lives(world: World, users: Sequence[str], count: int = 1) -> None:
+    """Each user comes and leaves, `count` times."""
+    for _ in range(count):
+        for user in users:
+            await world.beat(user)
+        await world.sweep_after(1_000)
+        for user in users:
+            await world.beat(user, leaving=True)
+        await world.sweep_after(GRACE + 1_000)
+        await world.sweep_after(GRACE + 1_000)
+
+
+def database(store: Any) -> Any:
+    """The database behind a store."""
+    return store._database
+
+
+async def append(world: World, fields: dict[str, str]) -> None:
+    whole: dict[Any, Any] = {"kind": "status", "facility": "f-1", "status": "online", "since": world.time}
+    whole |= {"version": 1, "sessions": 1, "reason": "heartbeat"}
+    await world.redis.xadd(keys.partition_of("f-1").changes, whole | fields)
+
+
+async def pending(world: World, group: str) -> int:
+    streams = [partition.changes for partition in keys.ALL_PARTITIONS]
+    return sum([(await world.redis.xpending(stream, group))["pending"] for stream in streams])
+
+
+def refuse(world: World, monkeypatch: pytest.MonkeyPatch, step: str, bad: Callable[[Any], bool]) -> None:
+    """Has a store refuse, as a whole, whatever holds a bad item."""
+    store = world.core_store if step == "update_connectivity" else world.monitor_store
+    write = getattr(store, step)
+
+    def picky(items: Sequence[Any]) -> int:
+        if any(bad(item) for item in items):
+            raise StoreError("value would be truncated")
+        return int(write(items))
+
+    monkeypatch.setattr(store, step, picky)
+
+
+async def test_a_replay_of_the_whole_stream_changes_nothing(world: World) -> None:
+    await lives(world, ["u-1", "u-2", "u-9", "stranger"], 3)
+    before_trimming = {
+        stream: await world.redis.xrange(stream)
+        for partition in keys.ALL_PARTITIONS
+        for stream in (partition.changes, partition.ended)
+    }
+    first = await world.monitor.run()
+    assert first.changes == 6 * 3
+    assert first.sessions == 5 * 3
+    expected = everything(world)
+    for stream, entries in before_trimming.items():
+        await world.redis.delete(stream)
+        for entry_id, fields in entries or ():
+            await world.redis.xadd(stream, fields, id=entry_id)  # type: ignore[arg-type]
+    again = await world.monitor.run()
+    assert (again.changes, again.sessions) == (0, 0)
+    assert everything(world) == expected
+
+
+async def test_ten_minutes_without_sql_hold_up_nothing_else_and_are_caught_up_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.monitor.run()
+    await lives(world, ["u-1"])
+    with monkeypatch.context() as patch:
+
+        def away(*_: object, **__: object) -> int:
+            raise DependencyUnavailableError("sql")
+
+        for store in (world.monitor_store, world.core_store):
+            patch.setattr(database(store), "run", away)
+        for minute in range(10):
+            await world.beat("u-2", f"minute-{minute}")
+            await world.run_on(60_000, step=10_000, beats=["u-9"])
+            with pytest.raises(DependencyUnavailableError):
+                await world.monitor.run()
+        told = [change for message in await world.deliver() for change in message.get("changes", ())]
+        assert {"f-1", "f-2", "f-3"} <= {change["facilityId"] for change in told}
+        assert (await world.state("f-3")).status == "online"
+    assert await world.set_aside() == [], "an outage is nobody's fault"
+    result = await world.monitor.run()
+    assert result.sessions > 0
+    for facility in ("f-1", "f-2", "f-3"):
+        newest = (await world.state(facility)).version
+        assert versions(world, facility) == list(range(1, newest + 1))
+    assert await pending(world, SQL) == 0
+
+
+@pytest.mark.parametrize("away", ["core", "monitor"])
+async def test_one_database_does_not_wait_for_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    await lives(world, ["u-1"])
+    expected = 2
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object, **__: object) -> int:
+            raise DependencyUnavailableError("sql")
+
+        patch.setattr(database(world.core_store if away == "core" else world.monitor_store), "run", fail)
+        with pytest.raises(DependencyUnavailableError):
+            await world.monitor.run()
+    if away == "core":
+        assert versions(world, "f-1") == [1, 2]
+        expected = 0
+    else:
+        assert world.core_rows("SELECT connectivity_version FROM facilities WHERE facility_id = 'f-1'") == [(2,)]
+    assert (await world.monitor.run()).changes == expected
+    assert await pending(world, SQL) == await pending(world, CORE) == 0
+
+
+@pytest.mark.parametrize("step", ["record_changes", "update_connectivity"])
+async def test_an_entry_that_sql_refuses_is_set_aside_after_its_tries_and_the_rest_of_its_batch_proceeds(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def bad(change: FacilityChange) -> bool:
+        return change.facility_id == "f-2"
+
+    refuse(world, monkeypatch, step, bad)
+    await lives(world, ["u-1", "u-2", "u-9"])
+    for run in range(TRIES):
+        assert await world.set_aside() == []
+        if run:
+            await lives(world, ["u-1"])
+        await world.monitor.run()
+    letters = await world.set_aside()
+    group = SQL if step == "record_changes" else CORE
+    assert {letter["source"] for letter in letters} == {group}
+    assert {letter["reason"] for letter in letters} == {"value would be truncated"}
+    assert await pending(world, group) == 0
+    table = versions(world, "f-1"), versions(world, "f-3")
+    assert table == (list(range(1, 2 * TRIES + 1)), [1, 2])
+    assert await world.redis.hlen(keys.refusals(group)) == 0
+
+
+async def test_a_session_that_sql_refuses_is_set_aside_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bad(session: EndedSession) -> bool:
+        return session.user_id == "u-1"
+
+    refuse(world, monkeypatch, "log_sessions", bad)
+    await lives(world, ["u-1", "u-2"])
+    for _ in range(TRIES):
+        await lives(world, ["u-9"])
+        await world.monitor.run()
+    assert [letter["stream"] for letter in await world.set_aside()] == [keys.partition_of("f-1").ended]
+    assert world.monitor_rows("SELECT count(*) FROM session_log WHERE user_id = 'u-2'") == [(1,)]
+
+
+async def test_a_database_that_refuses_everything_costs_no_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await lives(world, ["u-1", "u-2", "u-9"])
+    with monkeypatch.context() as patch:
+        refuse(world, patch, "record_changes", lambda _: True)
+        for _ in range(TRIES + 2):
+            with pytest.raises(StoreError, match="truncated"):
+                await world.monitor.run()
+    assert await world.set_aside() == []
+    assert (await world.monitor.run()).changes == 6
+
+
+async def test_a_database_with_a_newer_schema_is_left_alone_and_the_rest_goes_on(
+    world: World, redis: Redis, tmp_path: Path
+) -> None:
+    await world.monitor.run()
+    await lives(world, ["u-1"])
+    rows = (
+        "INSERT INTO schema_migrations (name, applied_at) VALUES ('9999_from_the_future', '2099-01-01T00:00:00.000Z')"
+    )
+    database(world.monitor_store).run("monitor", lambda transaction: transaction.script(rows), writing=True)
+    older = make_world(redis, tmp_path)
+    with pytest.raises(StoreError, match="9999_from_the_future"):
+        await older.monitor.run()
+    assert versions(world, "f-1") == []
+    assert world.core_rows("SELECT connectivity_version FROM facilities WHERE facility_id = 'f-1'") == [(2,)]
+    assert await world.set_aside() == []
+    await older.close()
+
+
+async def test_a_bad_entry_of_any_kind_is_set_aside_at_once_and_nothing_waits_behind_it(world: World) -> None:
+    bad: list[dict[str, str]] = [
+        {"kind": "from-the-future"},
+        {"v": "2"},
+        {"version": "-1"},
+        {"version": "one"},
+        {"since": "999999999999999999"},
+        {"status": "asleep"},
+        {"reason": "because"},
+        {"facility": "f" * 65},
+        {"facility": "../f"},
+    ]
+    for fields in bad:
+        await append(world, fields)
+    await append(world, {"version": "2"})
+    result = await world.monitor.run()
+    assert result.changes == 1
+    await world.deliver()
+    letters = await world.set_aside()
+    for source in (SQL, CORE, BROADCAST):
+        assert len([letter for letter in letters if letter["source"] == source]) == len(bad)
+    assert (await world.counters())["dead_letters"] == 3 * len(bad)
+
+
+async def test_a_removal_is_in_the_history_and_leaves_the_core_database_alone(world: World) -> None:
+    await append(world, {"version": "1"})
+    await append(world, {"version": "2", "status": "removed", "reason": "removed", "region": "r-1"})
+    await append(world, {"version": "3"})
+    assert (await world.monitor.run()).changes == 3
+    assert versions(world, "f-1") == [1, 2, 3]
+    assert world.monitor_rows("SELECT status, version FROM facility_status") == [("online", 3)]
+    assert world.core_rows("SELECT connectivity_version FROM facilities WHERE facility_id = 'f-1'") == [(3,)]
+
+
+async def test_beyond_its_limit_a_stream_gives_way_loudly_and_every_end_state_is_still_right(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await lives(world, ["u-1", "u-2", "u-9"], 20)
+    stream = keys.partition_of("f-1").changes
+    length = await world.redis.xlen(stream)
+    assert length == 40
+    await StreamBounds(world.redis, world.registry, world.now, changes_limit=10, ended_limit=1_000).keep()
+    assert await world.redis.xlen(stream) <= 10 + 3
+    cut = [record.getMessage() for record in caplog.records if record.getMessage().startswith("stream.cut")]
+    assert len(cut) == 3, "one a stream"
+    dropped = (await world.counters())["dropped_changes"]
+    assert dropped > 0
+    await world.monitor.run()
+    recorded = sum(len(versions(world, facility)) for facility in ("f-1", "f-2", "f-3"))
+    assert recorded == 120 - dropped, "what is missing is what was counted"
+    for facility in ("f-1", "f-2", "f-3"):
+        state = await world.state(facility)
+        assert world.monitor_rows(f"SELECT version FROM facility_status WHERE facility_id = '{facility}'") == [
+            (state.version,)
+        ]
+    told = {
+        change["facilityId"]: change["version"] for message in await world.deliver() for change in message["changes"]
+    }
+    assert told == {facility: (await world.state(facility)).version for facility in ("f-1", "f-2", "f-3")}
+
+
+async def test_announcements_that_browsers_know_are_not_repeated_when_a_stream_gives_way(world: World) -> None:
+    for moment in range(6):
+        await world.redis.xadd(keys.CONTROL_STREAM, {"kind": "stale", "stale": moment % 2, "since": moment})
+    await world.deliver()
+    bounds = StreamBounds(world.redis, world.registry, world.now, changes_limit=3)
+    before = len(world.push.sent)
+    await bounds.keep()
+    assert await world.redis.xlen(keys.CONTROL_STREAM) <= 3
+    assert len(await world.deliver()) == before
+
+
+async def test_ended_sessions_beyond_the_limit_leave_redis_and_are_counted(world: World) -> None:
+    await lives(world, ["u-1"], 10)
+    for number in range(20):
+        await world.beat("u-1", f"s-{number}")
+    await world.run_on(2 * TTL)
+    partition = keys.partition_of("f-1")
+    held = await world.redis.hlen(partition.sessions("f-1"))
+    assert held == 21
+    await StreamBounds(world.redis, world.registry, world.now, ended_limit=10).keep()
+    assert await world.redis.xlen(partition.ended) <= 10
+    assert (await world.counters())["dropped_sessions"] == 30 - await world.redis.xlen(partition.ended)
+    await world.run_on(2 * TTL)
+    assert await world.redis.hlen(partition.sessions("f-1")) <= 10
