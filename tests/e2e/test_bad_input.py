@@ -187,7 +187,7 @@ async def test_a_foreign_event_in_the_hub_is_set_aside_and_what_follows_works(sy
         return await system.counter("dead_letters") == before + 3 * len(partitions)
 
     await eventually(set_aside, "every foreign event set aside")
-    reasons = {row["reason"] for row in await stream_rows(system.redis, "dead-letters")}
+    reasons = {row["reason"] for row in await stream_rows(system.redis, "dead-letters:ingest")}
     assert reasons == {"the body is not JSON", "the body is not an object with v = 1"}
     # Whatever partition it goes to, it comes after a foreign event.
     accepted = await system.people.beat("u-25")

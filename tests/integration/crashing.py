@@ -1,0 +1,99 @@
+"""`python -m tests.integration.crashing PORT FOLDER WEB_PUBSUB WHAT STEP`: dies at a step of the real thing.
+
+Runs the broadcaster or the monitor as they are composed, and is gone, as by SIGKILL, the moment that the step is done.
+"""
+
+import asyncio
+import inspect
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from shared import bootstrap
+from shared.broadcast import broadcaster
+from shared.broadcast.push import WebPubSubPush
+from shared.broadcast.sending import _Numbers
+from shared.connections import WebPubSubConnection
+from shared.pipeline import monitor
+from shared.registry import keys
+from shared.registry.registry import Registry
+from shared.store.core import SqlCoreStore
+from shared.store.monitor import SqlMonitorStore
+from shared.stream.group import BROADCAST, StreamGroup
+from tests.integration.pipeline_world import World, make_world
+
+BROADCAST_STEPS: dict[str, tuple[type, str]] = {
+    "read": (StreamGroup, "read_new"),
+    "numbered": (_Numbers, "_draw"),
+    "sent": (WebPubSubPush, "send_to_group"),
+    "acknowledged": (StreamGroup, "acknowledge"),
+}
+MONITOR_STEPS: dict[str, tuple[type, str]] = {
+    "read": (StreamGroup, "read_new"),
+    "core written": (SqlCoreStore, "update_connectivity"),
+    "history written": (SqlMonitorStore, "record_changes"),
+    "sessions logged": (SqlMonitorStore, "log_sessions"),
+    "sessions purged": (Registry, "purge"),
+    "acknowledged": (StreamGroup, "acknowledge"),
+}
+LEASE_MS = 300
+"""So soon is a dead process replaced here."""
+
+
+def sender(world: World, push: WebPubSubPush) -> broadcaster.Broadcaster:
+    """A broadcaster to the real service."""
+    group = StreamGroup(world.redis, BROADCAST, [partition.changes for partition in keys.ALL_PARTITIONS])
+    return broadcaster.Broadcaster(
+        world.redis, group, world.directory, push, world.dead_letters, bootstrap.milliseconds
+    )
+
+
+def _die_after(owner: type, name: str) -> None:
+    done = getattr(owner, name)
+
+    def die(result: Any, arguments: tuple[Any, ...]) -> None:
+        # Reading nothing and acknowledging nothing is no step.
+        if result or (name != "read_new" and (len(arguments) < 2 or arguments[1])):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.iscoroutinefunction(function):
+
+            @wraps(function)
+            async def call(*arguments: Any, **named: Any) -> Any:
+                arguments = tuple(list(each) if inspect.isgenerator(each) else each for each in arguments)
+                result = await function(*arguments, **named)
+                die(result, arguments)
+                return result
+
+            return call
+
+        @wraps(function)
+        def call_in_thread(*arguments: Any, **named: Any) -> Any:
+            result = function(*arguments, **named)
+            die(result, arguments)
+            return result
+
+        return call_in_thread
+
+    setattr(owner, name, dying(done))
+
+
+async def _run(port: int, folder: Path, web_pubsub: str, what: str, step: str) -> None:
+    broadcaster.LEASE_MS = monitor._LEASE_MS = LEASE_MS
+    world = make_world(Redis(port=port), folder)
+    push = WebPubSubPush(WebPubSubConnection("presence", connection_string=web_pubsub))
+    steps = BROADCAST_STEPS if what == "broadcast" else MONITOR_STEPS
+    _die_after(*steps[step])
+    await (sender(world, push).deliver() if what == "broadcast" else world.monitor.run())
+    raise SystemExit(f"{what} got to its end without the step {step!r}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))
