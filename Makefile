@@ -15,7 +15,7 @@ SIMULATE ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status load-directory test check bench test-sqlserver clean
+.PHONY: help run up down status load-directory backlog dead-letters replay test check bench test-sqlserver clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,15 @@ status: $(LOCAL) ## shows what runs, whether it is healthy, and where
 load-directory: $(LOCAL) ## DIR=…: loads a directory from one CSV per core table
 	@[ -n "$(DIR)" ] || { echo "usage: make load-directory DIR=folder-with-csv-files" >&2; exit 2; }
 	@exec $(PY) -m emulators.stack load-directory "$(DIR)"
+
+backlog: $(LOCAL) ## how many changes wait for browsers and SQL, and for how long
+	@exec $(PY) -m emulators.stack operate backlog
+
+dead-letters: $(LOCAL) ## what was set aside, with the reason; SOURCE=… narrows it
+	@exec $(PY) -m emulators.stack operate dead-letters $(if $(SOURCE),--source $(SOURCE))
+
+replay: $(LOCAL) ## puts what was set aside back to where it came from; SOURCE=…, IDS=… narrow it
+	@exec $(PY) -m emulators.stack operate replay $(if $(SOURCE),--source $(SOURCE)) $(IDS)
 
 test: $(DEV) ## passes all tests; TESTS=tests/unit narrows them
 	@exec $(PY) -m pytest $(TESTS)

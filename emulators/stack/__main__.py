@@ -1,9 +1,10 @@
-"""`python -m emulators.stack run|up|down|status|load-directory DIR`."""
+"""`python -m emulators.stack run|up|down|status|load-directory DIR|operate …`."""
 
 import argparse
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import Coroutine, Sequence
@@ -48,6 +49,8 @@ def main() -> int:
             return asyncio.run(status(directory, _show))
         case "load-directory":
             return asyncio.run(_interruptible(_load_directory(directory, options.source)))
+        case "operate":
+            return _operate(directory, options.arguments)
         case _:
             simulator = options.simulator if options.simulate else None
             work = _run(directory, Report(options.report_to), simulator)
@@ -78,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     command("status", "shows the parts, their health and their addresses")
     load = command("load-directory", "loads a directory from one CSV per core table; in force on return")
     load.add_argument("source", type=Path, metavar="DIR")
+    operate = command("operate", "backlog, dead-letters, replay or discard, on the stack that runs")
+    operate.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND …")
     return parser
 
 
@@ -152,6 +157,16 @@ async def _simulate(directory: Path, options: Sequence[str], report: Report) -> 
         process.stdin.close()
         await process.wait()
         report.redirect(None)
+
+
+def _operate(directory: Path, arguments: Sequence[str]) -> int:
+    """Runs the product's own command with the settings of the stack that runs; returns its exit code."""
+    environment = environment_of(directory, os.environ)
+    if not given(environment, "Redis"):
+        _show(f"no stack is running in {directory}: start it with `make up`, or name its Redis")
+        return 1
+    command = (sys.executable, "-m", "shared.operate", *arguments)
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode  # noqa: S603 -- our own
 
 
 async def _load_directory(directory: Path, source: Path) -> int:
