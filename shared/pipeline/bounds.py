@@ -15,7 +15,7 @@ from shared.stream.group import BROADCAST, CORE, SQL
 
 CHANGES_LIMIT = 65_536
 """Entries of one `changes` stream. More than facilities in a partition, each of which keeps its newest change."""
-ENDED_LIMIT = 262_144
+ENDED_LIMIT = 131_072
 """Entries of one `ended` stream."""
 _SHARE_KEPT = 0.9
 """What of a full stream is kept, so that it is not cut again in every run."""
