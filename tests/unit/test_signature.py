@@ -1,0 +1,47 @@
+"""The webhook's signature, checked by the very lines that the documentation gives to its receivers."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.alerts.signature import sign
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
+NOW = time.time_ns() // 1_000_000
+BODY = '{"name":"Süd"}'.encode()
+
+
+@pytest.fixture(scope="module")
+def is_ours() -> Callable[..., bool]:
+    (snippet,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    function: Callable[..., bool] = names["is_ours"]
+    return function
+
+
+def test_ours_is_taken(is_ours: Callable[..., bool]) -> None:
+    assert is_ours("sécret", sign("sécret", BODY, NOW), BODY)
+
+
+@pytest.mark.parametrize(
+    ("secret", "body", "at"),
+    [
+        ("other", BODY, NOW),
+        ("sécret", BODY + b" ", NOW),
+        ("sécret", BODY, NOW - 301_000),
+        ("sécret", BODY, NOW + 400_000),
+    ],
+)
+def test_another_secret_body_or_time_is_not(is_ours: Callable[..., bool], secret: str, body: bytes, at: int) -> None:
+    assert not is_ours("sécret", sign(secret, BODY, at), body)
+
+
+def test_a_header_taken_to_another_time_is_not(is_ours: Callable[..., bool]) -> None:
+    stamp, digest = sign("sécret", BODY, NOW).split(",")
+    later = int(stamp.removeprefix("t=")) + 1
+    assert not is_ours("sécret", f"t={later},{digest}", BODY)
