@@ -95,7 +95,15 @@ def test_the_domain_needs_the_standard_library_only() -> None:
 
 
 def test_adapters_know_nothing_of_the_pipeline_the_composition_or_http() -> None:
-    above = (COMPOSITION, *HTTP_HELPERS, "shared.pipeline", "shared.requests", "shared.load_directory", "functions")
+    above = (
+        COMPOSITION,
+        *HTTP_HELPERS,
+        "shared.pipeline",
+        "shared.requests",
+        "shared.load_directory",
+        "shared.operate",
+        "functions",
+    )
     packages = (each.replace(".", "/") for each in ADAPTERS)
     offenders = [each for each in imports(*packages) if within(each.target, *above)]
     assert not offenders, report(offenders)
@@ -136,7 +144,7 @@ def test_only_the_function_app_imports_functions() -> None:
 
 
 def test_only_entry_points_import_the_composition() -> None:
-    allowed = ("function_app", "functions", "shared.http", "shared.load_directory")
+    allowed = ("function_app", "functions", "shared.http", "shared.load_directory", "shared.operate")
     offenders = [
         each for each in imports(*PRODUCT) if each.target == COMPOSITION and not within(each.importer, *allowed)
     ]
