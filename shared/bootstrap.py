@@ -136,6 +136,7 @@ class Services:
         """Presences into agents."""
         return AgentFollower(self.redis, self.agents, self.dead_letters, self.agent_announcer)
 
+    @cached_property
     def alerts(self) -> Alerts:
         """Who stays offline."""
         settings = self.settings.alerts

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("function_app", "functions", "shared")
-ADAPTERS = ("shared.registry", "shared.stream", "shared.events", "shared.broadcast", "shared.store")
+ADAPTERS = ("shared.alerts", "shared.registry", "shared.stream", "shared.events", "shared.broadcast", "shared.store")
 COMPOSITION = "shared.bootstrap"
 # What an HTTP function is made of; it stands on the composition and therefore above everything else.
 HTTP_HELPERS = ("shared.http", "shared.access")
