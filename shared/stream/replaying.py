@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from shared.registry import keys
 from shared.registry.client import redis_errors
-from shared.registry.dead_letters import INGEST, WEBHOOK, DeadLetter, DeadLetters
+from shared.registry.dead_letters import AGENTS, INGEST, WEBHOOK, DeadLetter, DeadLetters
 
 _STREAMS = frozenset(stream for partition in keys.ALL_PARTITIONS for stream in (partition.changes, partition.ended))
 _OF_A_MOMENT = ("stale", "alert")
@@ -51,8 +51,8 @@ class Replay:
 
     async def _put_back(self, letter: DeadLetter, appended: set[tuple[str, str]]) -> str | None:
         """Returns None when the letter is back, otherwise why it cannot be."""
-        if letter.source == INGEST:
-            return "a heartbeat is worth nothing once its time is over"
+        if letter.source in (INGEST, AGENTS):
+            return "it is worth nothing once its time is over"
         if letter.size > len(letter.body):
             return "its body was cut"
         if letter.source == WEBHOOK:

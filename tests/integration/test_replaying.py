@@ -78,7 +78,7 @@ async def test_what_cannot_go_back_stays_with_the_reason(world: World) -> None:
     done, problems = await replayed(world, INGEST, SQL, WEBHOOK)
     assert done == 0
     assert problems == [
-        "a heartbeat is worth nothing once its time is over",
+        "it is worth nothing once its time is over",
         "an announcement of a moment that is over",
         "it does not say where it came from",
         "its body was cut",
@@ -126,7 +126,7 @@ async def test_the_command_shows_what_waits_and_puts_back_what_was_set_aside(
     waiting = {tuple(line.split()[i] for i in (0, 2)): line.split()[3] for line in said.splitlines()[1:5]}
     assert waiting["changes", "sql"] == waiting["changes", "core"] == "2"
     assert waiting["ended", "sql"] == "0"
-    assert "set aside: ingest 1, broadcast 0, sql 1, core 0, webhook 0" in said
+    assert "set aside: ingest 1, agents 0, broadcast 0, sql 1, core 0, webhook 0" in said
 
     code, said = await operate(redis_port, "dead-letters", "--source", "sql")
     assert code == 0
