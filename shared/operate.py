@@ -33,7 +33,7 @@ async def show_backlog(services: Services) -> int:
         backlogs = await survey(services.redis, names, groups)
         entries = sum(backlog.length for backlog in backlogs)
         for group in groups:
-            found = [backlog.groups[group] for backlog in backlogs if group in backlog.groups]
+            found = [backlog.groups[group] for backlog in backlogs]
             oldest = min((item.oldest for item in found if item.oldest is not None), default=None)
             age = "-" if oldest is None else f"{max(0, services.now() - oldest) / 1000:.1f} s"
             _print(f"{kind:<8} {entries:>9}  {group:<9} {sum(item.waiting for item in found):>9}  {age}")

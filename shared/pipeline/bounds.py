@@ -65,7 +65,7 @@ class StreamBounds:
 
     def _report(self, kind: str, backlogs: Sequence[Backlog], limit: int) -> None:
         for group in sorted({name for backlog in backlogs for name in backlog.groups}):
-            found = [backlog.groups[group] for backlog in backlogs if group in backlog.groups]
+            found = [backlog.groups[group] for backlog in backlogs]
             oldest = min((item.oldest for item in found if item.oldest is not None), default=None)
             telemetry.event(
                 "stream.backlog",
@@ -78,7 +78,7 @@ class StreamBounds:
 
     async def _cut_changes(self, backlog: Backlog) -> None:
         dropped, again = 0, 0
-        untold = backlog.groups[BROADCAST].oldest if BROADCAST in backlog.groups else 0
+        untold = backlog.groups[BROADCAST].oldest
         excess = backlog.length - int(self._changes_limit * _SHARE_KEPT)
         while excess > 0:
             rows = await self._oldest(backlog.stream, min(_CHUNK, excess))

@@ -29,35 +29,39 @@ class Backlog:
 
 
 async def survey(client: Redis, streams: Sequence[str], groups: Sequence[str]) -> list[Backlog]:
-    """Returns what waits in each existing stream, in two round trips. Raises DependencyUnavailableError("redis")."""
+    """Returns what waits in each existing stream, in two round trips. Raises DependencyUnavailableError("redis").
+
+    For a group that has not read a stream yet, everything in it waits.
+    """
     with redis_errors():
         lengths, rows = await _ask(client, streams, lambda pipe, stream: (pipe.xlen(stream), pipe.xinfo_groups(stream)))
         known = {
-            stream: {text(row["name"]): row for row in rows_of if text(row["name"]) in groups}
+            stream: {text(row["name"]): row for row in rows_of}
             for stream, rows_of in zip(streams, rows, strict=True)
             if not isinstance(rows_of, ResponseError)  # no such key
         }
         pipe = client.pipeline(transaction=False)
-        asked = [(stream, name) for stream, rows_of in known.items() for name in rows_of]
-        for stream, name in asked:
-            pipe.xpending(stream, name)
-            pipe.xrange(stream, min=f"({text(known[stream][name]['last-delivered-id'])}", count=1)
-        answers = await pipe.execute() if asked else []
-    found: dict[str, dict[str, tuple[GroupBacklog, tuple[int, int]]]] = {stream: {} for stream in known}
-    for (stream, name), pending, unread in zip(asked, answers[::2], answers[1::2], strict=True):
-        found[stream][name] = _group(known[stream][name], pending, unread)
-    return [
-        Backlog(
-            stream,
-            length,
-            {name: backlog for name, (backlog, _) in found[stream].items()},
-            needed=_text_of(min(first for _, first in found[stream].values()))
-            if len(found[stream]) == len(groups)
-            else None,
-        )
-        for stream, length in zip(streams, lengths, strict=True)
-        if stream in known
-    ]
+        for stream, rows_of in known.items():
+            pipe.xrange(stream, count=1)
+            for name in groups:
+                if name in rows_of:
+                    pipe.xpending(stream, name)
+                    pipe.xrange(stream, min=f"({text(rows_of[name]['last-delivered-id'])}", count=1)
+        answers = iter(await pipe.execute() if known else [])
+    found = []
+    for stream, length in zip(streams, lengths, strict=True):
+        if stream not in known:
+            continue
+        first = next(answers)
+        whole = GroupBacklog(length, _position(text(first[0][0]))[0] if first else None)
+        backlogs, needed = {}, []
+        for name in groups:
+            backlogs[name] = whole
+            if name in known[stream]:
+                backlogs[name], position = _group(known[stream][name], next(answers), next(answers))
+                needed.append(position)
+        found.append(Backlog(stream, length, backlogs, _text_of(min(needed)) if len(needed) == len(groups) else None))
+    return found
 
 
 async def trim(client: Redis, streams: Sequence[str], groups: Sequence[str]) -> tuple[int, list[Backlog]]:

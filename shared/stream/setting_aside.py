@@ -12,6 +12,7 @@ from shared.stream.group import Entry, StreamGroup
 
 TRIES = 3
 """Refusals after which an entry is set aside. Outages are no refusals: those are waited out, however long."""
+_FORGET_SECONDS = 24 * 3600
 
 
 class SettingAside:
@@ -41,6 +42,8 @@ class SettingAside:
             field = f"{entry.stream} {entry.entry_id}"
             with redis_errors():
                 tries = int(await self._client.hincrby(counts, field, 1))
+                # What is taken after all leaves its count behind.
+                await self._client.expire(counts, _FORGET_SECONDS)
             if tries >= TRIES:
                 await self.unreadable(entry, reason)
                 with redis_errors():

@@ -101,3 +101,6 @@ async def test_the_backlog_tells_what_waits_and_since_when(redis: Redis) -> None
     await group.acknowledge([second])
     (backlog,) = await survey(redis, STREAMS[:1], (SQL,))
     assert (backlog.groups[SQL].waiting, backlog.groups[SQL].oldest) == (1, 3000), "read by nobody yet"
+    (backlog,) = await survey(redis, STREAMS[:1], (BROADCAST,))
+    assert (backlog.groups[BROADCAST].waiting, backlog.groups[BROADCAST].oldest) == (3, 1000), "never looked at"
+    assert backlog.needed is None
