@@ -140,6 +140,11 @@ class World(Services):
         [state] = await self.registry.facility_states([facility])
         return state
 
+    async def swept_at(self) -> int | None:
+        """Returns when a sweep last looked."""
+        value = await self.redis.hget(keys.PIPELINE, "swept_at")
+        return None if value is None else int(value)
+
     async def changes(self, facility: str) -> list[tuple[str, int, int, str]]:
         """Returns (status, since, version, reason) of every change in the stream."""
         rows = await stream_rows(self.redis, keys.partition_of(facility).changes)
