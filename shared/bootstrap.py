@@ -12,6 +12,7 @@ from shared.broadcast.push import PushService, WebPubSubPush
 from shared.broadcast.snapshots import SnapshotCache
 from shared.connections import SqlDatabase, SqliteDatabase
 from shared.domain.pipeline import PipelineTiming
+from shared.domain.silence import SilenceTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.limits import HeartbeatLimiter
@@ -20,6 +21,7 @@ from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
 from shared.pipeline.monitor import Retention, SessionMonitor
 from shared.pipeline.recovery import Recovery
+from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import client, keys
 from shared.registry.agents import Agents
@@ -144,6 +146,10 @@ class Services:
         """Silence into ends."""
         sessions = self.settings.sessions
         timing = PipelineTiming(stale_after=sessions.stale_after, ttl=sessions.timing.ttl)
+        rule = self.settings.mass_silence
+        silence = SilenceTiming(
+            sessions.timing.ttl, round(rule.hold_seconds * 1000), ratio=rule.ratio, min_sessions=rule.min_sessions
+        )
         return SessionSweep(
             self.redis,
             self.registry,
@@ -153,6 +159,7 @@ class Services:
             self.broadcaster,
             self.agent_follower,
             timing,
+            SilenceWatch(self.registry, silence),
             self.now,
         )
 

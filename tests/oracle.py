@@ -76,10 +76,22 @@ class Oracle:
         if not state.online:
             self._turn(facility, "online", session.started, "heartbeat")
 
-    def advance(self, watermark: int) -> None:
-        self.watermark = max(self.watermark, watermark)
+    def census(self, watermark: int, heard_after: int) -> tuple[int, int, bool]:
+        """Rule 7: sessions online without a goodbye, those of them heard after a moment, whether one of them is due."""
+        there = [(i, s) for (_, i), s in self.sessions.items() if s.life == "online" and s.beat > s.leave]
+        heard = {i for i, s in there if s.beat > heard_after}
+        return len({i for i, _ in there}), len(heard), any(s.beat + self.ttl <= watermark for _, s in there)
+
+    def advance(self, watermark: int, *, held: bool = False) -> None:
+        """`held` (rules 6 and 7): nobody expires and nothing is decided, but those who left end."""
+        if not held:
+            self.watermark = max(self.watermark, watermark)
         for facility in list(self.facilities):
-            over = sorted((self.due(s)[0], i) for i, s in self.online(facility) if self.due(s)[0] <= self.watermark)
+            over = sorted(
+                (self.due(s)[0], i)
+                for i, s in self.online(facility)
+                if self.due(s)[0] <= watermark and not (held and self.due(s)[1] == "expired")
+            )
             for due, session_id in over:
                 self._end(facility, session_id, due, self.due(self.sessions[facility, session_id])[1])
                 state = self.facilities[facility]

@@ -12,6 +12,7 @@ from shared.domain.pipeline import PipelineState, PipelineTiming, observe
 from shared.errors import DependencyUnavailableError, PulseError
 from shared.pipeline.agents import AgentFollower
 from shared.pipeline.recovery import Recovery
+from shared.pipeline.silence import SilenceWatch
 from shared.registry import keys
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry, SweepResult
@@ -50,6 +51,7 @@ class SessionSweep:
         broadcaster: Broadcaster,
         follower: AgentFollower,
         timing: PipelineTiming,
+        silence: SilenceWatch,
         now: Callable[[], int],
     ) -> None:
         self._registry = registry
@@ -59,6 +61,7 @@ class SessionSweep:
         self._broadcaster = broadcaster
         self._follower = follower
         self._timing = timing
+        self._silence = silence
         self._now = now
         self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
         self._task: asyncio.Task[None] | None = None
@@ -68,7 +71,8 @@ class SessionSweep:
 
         1. Canaries go out; those back within 300 ms, and earlier ones, tell the watermark.
         2. While the watermark is too far behind the clock nobody ends (contract, rule 6).
-        3. Otherwise every partition is swept up to it.
+        3. When so few are heard that they cannot all have gone, only those who left end (rule 7).
+        4. Otherwise every partition is swept up to it.
         Does nothing while another process sweeps. Raises DependencyUnavailableError.
         """
         if not await self._lease.acquire():
@@ -78,7 +82,7 @@ class SessionSweep:
             state = await self._observe()
             result = SweepResult()
             if state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
-                result = await self._sweep_all(state.watermark, state.hold_until or 0)
+                result = await self._sweep_all(state.watermark, state.nobody_expires_until)
         finally:
             await self._lease.release()
         self._broadcaster.wake()
@@ -99,8 +103,10 @@ class SessionSweep:
         watermark = max((mark for mark in (state.watermark, ingested) if mark is not None), default=None)
         if watermark is None or not state.may_end_sessions(self._now(), self._timing):
             return SweepResult()
+        if await self._silence.forbids(state, watermark, self._now()):
+            return SweepResult()
         result = await self._registry.sweep_facility(
-            facility_id, partition, watermark, hold_until=state.hold_until or 0
+            facility_id, partition, watermark, hold_until=state.nobody_expires_until
         )
         if result.changes:
             self._broadcaster.wake()
@@ -139,6 +145,8 @@ class SessionSweep:
             ingested = None
         now = self._now()
         after = observe(before, ingested, now, self._timing)
+        if after.may_end_sessions(now, self._timing):
+            after = await self._silence.look(after, now)
         await self._watermarks.save(after, now, announce=after.stale != before.stale)
         return after
 

@@ -12,7 +12,8 @@ PARTITIONS = 16
 EPOCH = "epoch"
 """When this Redis data began (ms). Absent: the data was lost, or this is the first start."""
 PIPELINE = "pipeline:{p00}"
-"""Hash: watermark, stale_since, hold_until, swept_at (all ms)."""
+"""Hash: watermark, stale_since, hold_until, swept_at, silent_since, silent_until, silent_heard_at (all ms),
+silence_rests (1 or absent)."""
 CONTROL_STREAM = "changes:{p00}"
 """Where announcements to every region go; the stream of partition 0, so that all numbered messages share one way."""
 INGESTED = "ingested"

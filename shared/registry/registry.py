@@ -14,6 +14,7 @@ from shared.domain.agent import Saying
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
+from shared.domain.silence import Census
 from shared.registry import keys
 from shared.registry.client import redis_errors, scored, text
 from shared.registry.directory_cache import Departure
@@ -22,6 +23,8 @@ from shared.registry.scripts import load
 
 _REASONS = ("heartbeat", "expired", "left", "ended")
 _ONLINE = 0
+_CENSUS_SAMPLE = 512
+"""Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
 UNASSIGNED = ""
 """The facility of sessions that belong to none: kept and counted, never announced."""
 
@@ -84,6 +87,8 @@ class Registry:
         self._restore = load(client, "restore")
         self._heard = load(client, "heard")
         self._attest = load(client, "attest")
+        self._census = load(client, "census")
+        self._look_again = load(client, "look_again")
 
     async def ingest(self, placed: Iterable[tuple[str, Heartbeat]]) -> IngestResult:
         """Applies heartbeats, each to the facility it is paired with (`UNASSIGNED` for none); returns what they did.
@@ -127,6 +132,50 @@ class Registry:
     ) -> SweepResult:
         """Ends what is due at `watermark` in one facility, out of turn."""
         return await self._call_sweep(partition, watermark, 1, hold_until, facility_id)
+
+    async def first_due(self) -> int | None:
+        """Returns the earliest moment (ms) at which a facility must be looked at; None without any."""
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_PARTITIONS:
+                pipe.zrange(partition.deadlines, 0, 0, withscores=True)
+            first = [score for reply in await pipe.execute() for score in scored(reply).values()]
+        return min(first, default=None)
+
+    async def census(self, watermark: int, heard_after: int) -> Census:
+        """Counts the sessions online that did not say goodbye, and those of them heard after a moment (ms).
+
+        Up to about 8,000 the count is exact and a session at several facilities counts once; beyond, every partition
+        is sampled, and each of its presences counts.
+        """
+        with redis_errors():
+            replies = await asyncio.gather(
+                *(
+                    self._census(
+                        keys=partition.script_keys(),
+                        args=[*self._common(partition), watermark, heard_after, _CENSUS_SAMPLE],
+                    )
+                    for partition in keys.ALL_PARTITIONS
+                )
+            )
+        due = any(reply[2] for reply in replies)
+        if all(reply[3] for reply in replies):
+            heard = {identity for reply in replies for identity in reply[4]}
+            silent = {identity for reply in replies for identity in reply[5]} - heard
+            return Census(len(heard) + len(silent), len(heard), due)
+        return Census(sum(reply[0] for reply in replies), sum(reply[1] for reply in replies), due)
+
+    async def look_again(self, hold_until: int, watermark: int) -> None:
+        """Makes the next sweep look at everybody who was put off until `hold_until` (ms) by a hold that is over."""
+        with redis_errors():
+            await asyncio.gather(
+                *(
+                    self._look_again(
+                        keys=partition.script_keys(), args=[*self._common(partition), hold_until, watermark]
+                    )
+                    for partition in keys.ALL_PARTITIONS
+                )
+            )
 
     async def end_session(
         self, user_id: str, session_id: str, facility_ids: Iterable[str], now: int, until: int

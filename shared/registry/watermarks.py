@@ -6,6 +6,7 @@ from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
 from shared.domain.pipeline import PipelineState
+from shared.domain.silence import Silence
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 
@@ -46,7 +47,13 @@ class Watermarks:
         with redis_errors():
             row = await self._client.hgetall(keys.PIPELINE)
         values = {text(name): int(value) for name, value in row.items()}
-        return PipelineState(values.get("watermark"), values.get("stale_since"), values.get("hold_until"))
+        silence = Silence(
+            values.get("silent_since"),
+            values.get("silent_until"),
+            values.get("silent_heard_at"),
+            bool(values.get("silence_rests")),
+        )
+        return PipelineState(values.get("watermark"), values.get("stale_since"), values.get("hold_until"), silence)
 
     async def save(self, state: PipelineState, now: int, *, announce: bool) -> None:
         """Replaces the state; with `announce` the stale flag goes out to every region, in the same transaction."""
@@ -56,6 +63,10 @@ class Watermarks:
                 ("watermark", state.watermark),
                 ("stale_since", state.stale_since),
                 ("hold_until", state.hold_until),
+                ("silent_since", state.silence.since),
+                ("silent_until", state.silence.until),
+                ("silent_heard_at", state.silence.heard_at),
+                ("silence_rests", 1 if state.silence.resting else None),
                 ("swept_at", now),
             )
             if value is not None
@@ -67,7 +78,7 @@ class Watermarks:
                 if announce:
                     pipe.xadd(
                         keys.CONTROL_STREAM,
-                        {"kind": "stale", "stale": int(state.stale), "since": state.stale_since or now},
+                        {"kind": "stale", "stale": int(state.stale), "since": state.unsure_since or now},
                     )
                 await pipe.execute()
 
