@@ -30,6 +30,7 @@ from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
 from shared.registry.registry import Registry
+from shared.registry.sequences import Sequences
 from shared.registry.watermarks import Watermarks
 from shared.settings import Settings
 from shared.store.opening import open_core_store, open_monitor_store
@@ -100,6 +101,11 @@ class Services:
         return Watermarks(self.redis)
 
     @cached_property
+    def sequences(self) -> Sequences:
+        """Numbers of messages."""
+        return Sequences(self.redis, self.now)
+
+    @cached_property
     def dead_letters(self) -> DeadLetters:
         """What could not be understood."""
         return DeadLetters(self.redis)
@@ -139,7 +145,20 @@ class Services:
     @cached_property
     def recovery(self) -> Recovery:
         """The way back after a loss of Redis data."""
-        return Recovery(self.redis, self.registry, self.watermarks, self.monitor_store, self.now)
+
+        async def publish_directory() -> None:
+            # Only now, as the monitor itself needs the recovery.
+            await self.monitor.refresh_directory()
+
+        return Recovery(
+            self.redis,
+            self.registry,
+            self.watermarks,
+            self.sequences,
+            self.monitor_store,
+            publish_directory,
+            self.now,
+        )
 
     @cached_property
     def sweep(self) -> SessionSweep:
@@ -211,7 +230,7 @@ class Services:
     @cached_property
     def snapshots(self) -> SnapshotCache:
         """What a region looks like now."""
-        return SnapshotCache(self.registry, self.watermarks, self.now)
+        return SnapshotCache(self.registry, self.watermarks, self.now, self.recovery.ensure)
 
     @cached_property
     def health(self) -> HealthCheck:

@@ -21,12 +21,14 @@ class PipelineState:
     `stale_since`: where the watermark stopped, while the pipeline is stalled or recovers from it.
     `hold_until`: during recovery, the moment up to which silent sessions may still be heard.
     `silence`: where the rule of mass silence stands.
+    `swept_at`: when the sweep last looked.
     """
 
     watermark: int | None = None
     stale_since: int | None = None
     hold_until: int | None = None
     silence: Silence = field(default_factory=Silence)
+    swept_at: int | None = None
 
     @property
     def stale(self) -> bool:
@@ -47,6 +49,10 @@ class PipelineState:
         """Returns how far the watermark is behind `now`, in ms; None without one."""
         return None if self.watermark is None else max(0, now - self.watermark)
 
+    def is_stalled(self, now: int, timing: PipelineTiming) -> bool:
+        """Returns whether the watermark has stopped too long ago."""
+        return self.watermark is not None and now - self.watermark > timing.stale_after
+
     def may_end_sessions(self, now: int, timing: PipelineTiming) -> bool:
         """Returns whether the watermark is current; during `hold_until` only sessions that left may end."""
         lag = self.lag(now)
@@ -61,10 +67,9 @@ def observe(state: PipelineState, watermark: int | None, now: int, timing: Pipel
     3. Once it is current again, the sessions that were online have one TTL to be heard.
     4. When everything received in that TTL is ingested, the stall is over.
     """
-    stalled = state.watermark is not None and now - state.watermark > timing.stale_after
     known = [mark for mark in (state.watermark, watermark) if mark is not None]
     after = replace(state, watermark=max(known, default=None))
-    if stalled:
+    if state.is_stalled(now, timing):
         stopped_at = state.watermark if state.stale_since is None else state.stale_since
         after = replace(after, stale_since=stopped_at, hold_until=None)
     if after.stale_since is not None and after.may_end_sessions(now, timing):

@@ -54,13 +54,16 @@ class HeartbeatIngest:
         self._agents = agents
         self._follower = follower
 
-    async def apply(self, events: Sequence[StreamEvent]) -> IngestResult:
+    async def apply(self, events: Sequence[StreamEvent], partition_id: str | None = None) -> IngestResult:
         """Applies every event and notes the canaries among them; returns what the heartbeats did.
 
+        `partition_id`: the Event Hubs partition they come from, if known; a gap in its numbers shows a loss of data.
         An event that is none of ours is set aside with its reason, the others proceed. Raises
         DependencyUnavailableError or DirectoryMissingError: then the whole batch is to be given again.
         """
-        await self._recovery.ensure()
+        numbers = [event.sequence_number for event in events if event.sequence_number is not None]
+        await self._recovery.ensure(partition_id if numbers else None, min(numbers, default=0))
+        await self._sweep.tell_stall()
         heartbeats: list[Heartbeat] = []
         canaries: dict[str, int] = {}
         for event in events:
@@ -81,6 +84,8 @@ class HeartbeatIngest:
         if canaries:
             # Only now: a canary vouches for everything in front of it.
             await self._watermarks.record(canaries)
+        if partition_id is not None and numbers:
+            await self._recovery.applied(partition_id, max(numbers))
         if result.changes:
             self._broadcaster.wake()
         if result.began or result.said:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -81,7 +82,7 @@ class SessionSweep:
             await self._recovery.ensure()
             state = await self._observe()
             result = SweepResult()
-            if state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
+            if state is not None and state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
                 result = await self._sweep_all(state.watermark, state.nobody_expires_until)
         finally:
             await self._lease.release()
@@ -114,9 +115,14 @@ class SessionSweep:
             self._follower.wake()
         return result
 
+    async def tell_stall(self) -> None:
+        """Returns when a stall up to now is announced, so that clients hear of it before anything ingested after it."""
+        while await self._told(await self._watermarks.load()) is None:
+            pass
+
     async def wake_if_late(self) -> None:
         """Sweeps in the background when the last sweep is over 1.2 s old: a timer's holder may have died."""
-        swept_at = await self._watermarks.swept_at()
+        swept_at = (await self._watermarks.load()).swept_at
         if swept_at is not None and self._now() - swept_at <= LATE_AFTER:
             return
         if self._task is None or self._task.done():
@@ -134,8 +140,11 @@ class SessionSweep:
         except PulseError as error:
             logger.warning("sweep not finished, the next one goes on: %s", error)
 
-    async def _observe(self) -> PipelineState:
-        before = await self._watermarks.load()
+    async def _observe(self) -> PipelineState | None:
+        """Returns the state at the new watermark; None when another process has looked meanwhile."""
+        before = await self._told(await self._watermarks.load())
+        if before is None:
+            return None
         try:
             sent = await self._canaries.send_canaries(self._now())
             ingested = await self._await_canaries(sent)
@@ -147,8 +156,25 @@ class SessionSweep:
         after = observe(before, ingested, now, self._timing)
         if after.may_end_sessions(now, self._timing):
             after = await self._silence.look(after, now)
-        await self._watermarks.save(after, now, announce=after.stale != before.stale)
-        return after
+        return await self._saved(before, after, now)
+
+    async def _told(self, state: PipelineState) -> PipelineState | None:
+        """Returns the state with a stall that is not known yet announced; None when another process was first."""
+        self._recovery.note(state.watermark)
+        now = self._now()
+        if state.stale_since is not None or not state.is_stalled(now, self._timing):
+            return state
+        told = await self._saved(state, observe(state, None, now, self._timing), now)
+        self._broadcaster.wake()
+        return told
+
+    async def _saved(self, before: PipelineState, after: PipelineState, now: int) -> PipelineState | None:
+        cause = None
+        if after.stale != before.stale:
+            cause = "silence" if after.stale_since is None and before.stale_since is None else "stalled"
+        saved = await self._watermarks.save(after, now, before=before, announce=cause)
+        self._recovery.note(after.watermark)
+        return replace(after, swept_at=now) if saved else None
 
     async def _await_canaries(self, sent: Mapping[str, int]) -> int | None:
         partitions = await self._canaries.partition_ids()

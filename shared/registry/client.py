@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
@@ -39,6 +39,8 @@ _UNAVAILABLE = (
     AuthenticationError,
 )
 
+_CONNECTIONS = 64
+
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
@@ -60,18 +62,24 @@ def scored(reply: Iterable[Any]) -> dict[str, int]:
 
 
 def connect(settings: "RedisSettings", credentials: "CredentialProvider | None" = None) -> "Redis":
-    """Returns a client with its own connection pool; nothing is sent before its first call."""
+    """Returns a client with its own connection pool; nothing is sent before its first call.
+
+    When all connections are busy a call waits for one: a burst must not look like a failure of Redis.
+    """
     host, port = settings.hosts[0]
-    return Redis(
+    pool = BlockingConnectionPool(
+        max_connections=_CONNECTIONS,
+        timeout=5,
+        connection_class=SSLConnection if settings.ssl else Connection,
         host=host,
         port=port,
         username=None if credentials else settings.username,
         password=None if credentials else settings.password,
         credential_provider=credentials,
-        ssl=settings.ssl,
         socket_timeout=5,
         socket_connect_timeout=2,
         health_check_interval=30,
         # One quick retry bridges a connection that died while idle; longer outages are the caller's to handle.
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
     )
+    return Redis.from_pool(pool)

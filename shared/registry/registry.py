@@ -20,6 +20,7 @@ from shared.registry.client import redis_errors, scored, text
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
 from shared.registry.scripts import load
+from shared.registry.sequences import newest_sequences
 
 _REASONS = ("heartbeat", "expired", "left", "ended")
 _ONLINE = 0
@@ -234,23 +235,24 @@ class Registry:
     async def restore(self, states: Iterable[FacilityState], loss: int, *, version_jump: int) -> int:
         """Rebuilds facilities from their recorded states after a loss of Redis data at `loss`; returns how many.
 
+        Of a facility that an older copy of the data still holds the newer state counts; all sessions are forgotten.
         Versions jump ahead by more than can have been lost, so that none is used twice.
         """
-        groups: dict[Partition, list[tuple[str, int, int, int, int]]] = {}
+        rows: dict[Partition, list[tuple[str, int, int, int, int]]] = {each: [] for each in keys.ALL_PARTITIONS}
         for state in states:
             online = int(state.status == FacilityStatus.ONLINE)
             reason = _REASONS.index(state.reason) if state.reason in _REASONS else 0
-            row = (state.facility_id, online, state.since or 0, state.version + version_jump, reason)
-            groups.setdefault(keys.partition_of(state.facility_id), []).append(row)
+            row = (state.facility_id, online, state.since or 0, state.version, reason)
+            rows[keys.partition_of(state.facility_id)].append(row)
         with redis_errors():
             return sum(
                 await asyncio.gather(
                     *(
                         self._restore(
                             keys=partition.script_keys(),
-                            args=[*self._common(partition), loss, msgpack.packb(rows)],
+                            args=[*self._common(partition), loss, version_jump, msgpack.packb(recorded)],
                         )
-                        for partition, rows in groups.items()
+                        for partition, recorded in rows.items()
                     )
                 )
             )
@@ -350,12 +352,8 @@ class Registry:
             )
 
     async def region_sequences(self, region_ids: Sequence[str]) -> dict[str, int]:
-        """Returns the number of each region's newest message, 0 where none was sent."""
-        if not region_ids:
-            return {}
-        with redis_errors():
-            values = await self._client.mget([keys.sequence(region_id) for region_id in region_ids])
-        return {region_id: int(value or 0) for region_id, value in zip(region_ids, values, strict=True)}
+        """Returns the number of each region's newest message; see `shared.registry.sequences`."""
+        return await newest_sequences(self._client, region_ids)
 
     async def count(self, counters: Mapping[str, int]) -> None:
         """Adds to the totals shown to operators."""

@@ -76,7 +76,7 @@ async def test_a_snapshot_shows_every_facility(world: World) -> None:
 
 async def test_a_snapshot_tells_the_sequence_and_staleness(world: World) -> None:
     await world.redis.set(keys.sequence("r-1"), 7)
-    await world.watermarks.save(PipelineState(watermark=NOW, stale_since=NOW), NOW, announce=False)
+    await world.watermarks.save(PipelineState(watermark=NOW, stale_since=NOW), NOW, before=None)
     body = (await call(region_facilities, regionId="r-1")).body
     assert (body["sequence"], body["stale"]) == (7, True)
 

@@ -17,6 +17,7 @@ from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import keys
 from shared.registry.registry import Registry, SweepResult
+from shared.registry.sequences import Sequences
 from shared.registry.watermarks import IN_FLIGHT, Watermarks
 from shared.store.opening import open_monitor_store
 from tests.redis_server import stream_rows
@@ -68,7 +69,17 @@ class World:
         self.store = open_monitor_store(f"sqlite:///{store}")
         self.browsers = Browsers()
         self.pipe = Pipe(self.watermarks)
-        self.recovery = Recovery(client, self.registry, self.watermarks, self.store, self.now)
+        self.directories_published = 0
+        self.recovery = Recovery(
+            client,
+            self.registry,
+            self.watermarks,
+            Sequences(client, self.now),
+            self.store,
+            self._publish_directory,
+            self.now,
+        )
+        self.silence = silence
         watch = SilenceWatch(self.registry, silence)
         self.sweeper = SessionSweep(
             client, self.registry, self.watermarks, self.pipe, self.recovery, self.browsers, timing, watch, self.now
@@ -76,6 +87,9 @@ class World:
 
     def now(self) -> int:
         return self._clock[0]
+
+    async def _publish_directory(self) -> None:
+        self.directories_published += 1
 
     @property
     def time(self) -> int:

@@ -181,7 +181,7 @@ async def test_a_stall_and_silence_are_one_announcement(world: World) -> None:
 async def test_a_new_process_goes_on_with_the_hold(world: World, redis: Redis, tmp_path: Path) -> None:
     await fall_silent(world)
     until = (await world.state()).silence.until
-    other = World(redis, tmp_path / "monitor.db", world._clock, world.sweeper._timing, world.sweeper._silence._timing)
+    other = World(redis, tmp_path / "monitor.db", world._clock, world.sweeper._timing, world.silence)
     await other.until(40_000)
     assert (await other.state()).silence.until == until
     assert await other.offline() == []
