@@ -7,6 +7,9 @@ How a loss is noticed:
    server has gone back to an older copy.
 3. The next event of an Event Hubs partition does not follow the newest one applied: it was applied to data that is
    gone. So a loss is noticed even when no process remembers anything.
+
+Between a restart of the server that nobody remembers anything from before, and that event, messages already go out: so
+their numbers jump ahead by then, loss or not.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from redis.asyncio import Redis
 from shared.domain.pipeline import PipelineState
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, text
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.registry.sequences import Sequences
@@ -81,6 +84,8 @@ class Recovery:
             await self._begin_epoch(None, "the data is gone")
             return
         found = int(raw), int(progress)
+        if seen == (0, 0):
+            await self._meet_server()
         self._seen = max(self._seen, found)
         if found <= seen:
             await self._begin_epoch(found[0], f"progress {found} is not after {seen}")
@@ -94,6 +99,10 @@ class Recovery:
             known = await self._client.hget(keys.APPLIED, partition_id)
             if known is None or int(known) < last:
                 await self._client.hset(keys.APPLIED, partition_id, str(last))
+
+    async def vouch(self) -> None:
+        """Notes that the data of the server as it runs now is what this process knew; call it after `ensure`."""
+        await self._meet_server(is_known=True)
 
     def note(self, watermark: int | None) -> None:
         """Remembers how far the pipeline was, in case that Redis forgets it."""
@@ -117,6 +126,16 @@ class Recovery:
                 raise DependencyUnavailableError("redis", "its data is being restored from SQL")
             await asyncio.sleep(_WAIT_MS / 20_000)
 
+    async def _meet_server(self, *, is_known: bool = False) -> None:
+        with redis_errors():
+            run_id = (await self._client.info("server"))["run_id"]
+            vouched = await self._client.get(keys.SERVER)
+            if vouched is not None and text(vouched) == run_id:
+                return
+            if not is_known:
+                await self._sequences.renew(self._now())
+            await self._client.set(keys.SERVER, run_id)
+
     async def _epoch(self) -> int | None:
         with redis_errors():
             epoch = await self._client.get(keys.EPOCH)
@@ -137,6 +156,8 @@ class Recovery:
         with redis_errors():
             await self._client.delete(keys.APPLIED)
         restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP)
+        if is_loss:
+            await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         if is_loss:
             await self._publish_directory()

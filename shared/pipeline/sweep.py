@@ -80,6 +80,7 @@ class SessionSweep:
             return SweepResult()
         try:
             await self._recovery.ensure()
+            await self._recovery.vouch()
             state = await self._observe()
             result = SweepResult()
             if state is not None and state.watermark is not None and state.may_end_sessions(self._now(), self._timing):

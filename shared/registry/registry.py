@@ -257,6 +257,15 @@ class Registry:
                 )
             )
 
+    async def known_states(self) -> list[FacilityState]:
+        """Returns the state of every facility that has one."""
+        found: list[FacilityState] = []
+        with redis_errors():
+            for partition in keys.ALL_PARTITIONS:
+                rows = await self._client.hgetall(partition.facilities)
+                found += [_facility_state(text(name), packed, None) for name, packed in rows.items() if name]  # type: ignore[arg-type]
+        return found
+
     async def block(self, ended: Iterable[tuple[str, str, int]]) -> None:
         """Keeps sessions ended by command ended: (user, session, until ms) each, in every partition."""
         scores = {f"{user_id}/{session_id}": until for user_id, session_id, until in ended}

@@ -23,7 +23,8 @@ class Sequences:
     async def renew(self, base: int) -> None:
         """Lets all numbers drawn from now on, and those shown, be above `base` (ms)."""
         with redis_errors():
-            await self._client.set(keys.SEQUENCE_BASE, base)
+            if int(await self._client.get(keys.SEQUENCE_BASE) or 0) < base:
+                await self._client.set(keys.SEQUENCE_BASE, base)
 
     async def draw(self, region_id: str) -> int:
         """Returns the number of a region's next message."""

@@ -197,6 +197,38 @@ async def test_numbers_of_messages_never_go_back(world: World) -> None:
     assert await Sequences(world.client, world.now).draw("r-1") == shown + 1
 
 
+async def test_versions_do_not_go_back_by_a_second_loss_that_sql_had_no_time_for(world: World) -> None:
+    await world.until(1_000)
+    await world.hear([("f-1", "u-1"), ("f-2", "u-2")])
+    await record(world)
+    for loss in (1, 2, 3):
+        await world.client.flushall()
+        await world.until(1_000 + loss * 1_000)
+        assert await version(world.registry, "f-2") == (1 + loss * VERSION_JUMP, FacilityStatus.ONLINE)
+    assert await world.transitions() == []
+    [_, history] = [state.version for state in world.store.facility_states()]
+    assert history == 1 + 3 * VERSION_JUMP
+
+
+async def test_a_server_that_nobody_remembers_gets_numbers_ahead_of_all(world: World, tmp_path: Path) -> None:
+    numbers = Sequences(world.client, world.now)
+    first = await numbers.draw("r-1")
+    other = another(world, tmp_path)
+    await other.recovery.ensure()
+    assert await Sequences(world.client, world.now).draw("r-1") == first + 1, "a process started, the server went on"
+    await world.client.set(keys.SERVER, "another run")
+    world._clock[0] += 5_000
+    await world.recovery.ensure()
+    await world.recovery.vouch()
+    assert await numbers.draw("r-1") == first + 2, "the server restarted, and a process knows that nothing is lost"
+    await world.client.set(keys.SERVER, "another run")
+    third = another(world, tmp_path)
+    await third.recovery.ensure()
+    assert await numbers.draw("r-1") > world.now() > first + 3
+    other.store.close()
+    third.store.close()
+
+
 async def test_a_stall_is_told_before_anything_ingested_after_it(world: World, tmp_path: Path) -> None:
     await world.until(1_000)
     await world.hear([("f-1", "u-1")])
