@@ -33,8 +33,9 @@ logger = logging.getLogger(__name__)
 VERSION_JUMP = 1_000
 """More changes of one facility than a monitor period can hold back from SQL."""
 _LEASE_MS = 30_000
-_WAIT_MS = 2_000
-"""How long a call waits while another process restores; then it fails, to be repeated."""
+_LOOKS = 20
+"""How often a call looks whether another process has restored the data; then it fails, to be repeated."""
+_LOOK_SECONDS = 0.1
 
 
 class Recovery:
@@ -120,11 +121,11 @@ class Recovery:
             await self._lease.release()
 
     async def _wait_for_another(self, broken: int | None) -> None:
-        give_up_at = self._now() + _WAIT_MS
-        while await self._epoch() == broken:
-            if self._now() >= give_up_at:
-                raise DependencyUnavailableError("redis", "its data is being restored from SQL")
-            await asyncio.sleep(_WAIT_MS / 20_000)
+        for _ in range(_LOOKS):
+            if await self._epoch() != broken:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise DependencyUnavailableError("redis", "its data is being restored from SQL")
 
     async def _meet_server(self, *, is_known: bool = False) -> None:
         with redis_errors():

@@ -92,3 +92,7 @@ class Watermarks:
                 args=[read, msgpack.packb(row), msgpack.packb(announcement if announce else [])],
             )
         return bool(saved)
+
+    async def swept_at(self) -> int | None:
+        """Returns when the sweep last ran (ms)."""
+        return (await self.load()).swept_at
