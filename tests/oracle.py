@@ -87,20 +87,24 @@ class Oracle:
         if not held:
             self.watermark = max(self.watermark, watermark)
         for facility in list(self.facilities):
-            over = sorted(
-                (self.due(s)[0], i)
-                for i, s in self.online(facility)
-                if self.due(s)[0] <= watermark and not (held and self.due(s)[1] == "expired")
-            )
-            for due, session_id in over:
-                self._end(facility, session_id, due, self.due(self.sessions[facility, session_id])[1])
-                state = self.facilities[facility]
-                rest = [s.started for _, s in self.online(facility)]
-                if not rest:
-                    self._turn(facility, "offline", *state.end)
-                elif min(rest) - state.end[0] >= SHORTEST_GAP and state.end[0] >= state.since:
-                    self._turn(facility, "offline", *state.end)
-                    self._turn(facility, "online", min(rest), "heartbeat")
+            self.advance_one(facility, watermark, held=held)
+
+    def advance_one(self, facility: str, watermark: int, *, held: bool = False) -> None:
+        """The same at one facility, ahead of its turn; for the others nothing is decided."""
+        over = sorted(
+            (self.due(s)[0], i)
+            for i, s in self.online(facility)
+            if self.due(s)[0] <= watermark and not (held and self.due(s)[1] == "expired")
+        )
+        for due, session_id in over:
+            self._end(facility, session_id, due, self.due(self.sessions[facility, session_id])[1])
+            state = self.facilities[facility]
+            rest = [s.started for _, s in self.online(facility)]
+            if not rest:
+                self._turn(facility, "offline", *state.end)
+            elif min(rest) - state.end[0] >= SHORTEST_GAP and state.end[0] >= state.since:
+                self._turn(facility, "offline", *state.end)
+                self._turn(facility, "online", min(rest), "heartbeat")
 
     def end(self, session_id: str, facilities: list[str], now: int, until: int) -> None:
         self.blocked[session_id] = max(until, self.blocked.get(session_id, 0))

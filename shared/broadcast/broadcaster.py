@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.broadcast import messages
 from shared.broadcast.outbox import Batch, Outbox
 from shared.broadcast.push import PushService
@@ -176,3 +177,4 @@ class Broadcaster:
         for items in messages.in_messages(batch.changes):
             sequence = await self._sequences.draw(batch.region_id)
             await self._push.send_to_group(group, messages.facility_status(batch.region_id, sequence, items))
+        metrics.announced(batch.changes, self._now())

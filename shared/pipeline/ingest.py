@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
+from shared import metrics
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.heartbeat import Heartbeat
 from shared.events.codec import Canary, ForeignEventError, Packet, decode
@@ -103,6 +104,10 @@ class HeartbeatIngest:
                 await self._agents.hear(done.said)
             result += done
             unassigned += Counter(facility_id for facility_id, _ in chunk)[UNASSIGNED]
+        metrics.heartbeats.add(len(heartbeats))
+        metrics.duplicates.add(result.duplicates)
+        metrics.late.add(result.late)
+        metrics.unassigned.add(unassigned)
         await self._registry.count(
             {
                 "heartbeats": len(heartbeats),

@@ -15,14 +15,14 @@ class SilenceWatch:
         self._timing = timing
         self._counted: tuple[int, Silence, Silence] | None = None
 
-    async def look(self, state: PipelineState, now: int) -> PipelineState:
-        """Returns the state with where the rule stands at its watermark.
+    async def look(self, state: PipelineState, now: int, due: int) -> PipelineState:
+        """`due`: how many facilities wait for the sweep. Returns the state with where the rule stands at its watermark.
 
         A hold that ends before its time has those it put off looked at again. Nothing is counted while the pipeline
         is stalled or recovers from that, as nobody is due then.
         """
         before, watermark = state.silence, state.watermark
-        if watermark is None or not await self._has_something_to_judge(state, watermark):
+        if watermark is None or not self._has_something_to_judge(state, due):
             return state
         after = Silence()
         if self._timing.hold:
@@ -47,12 +47,7 @@ class SilenceWatch:
         self._counted = now, state.silence, verdict
         return verdict.holds
 
-    async def _has_something_to_judge(self, state: PipelineState, watermark: int) -> bool:
+    def _has_something_to_judge(self, state: PipelineState, due: int) -> bool:
         if state.silence.holds or not self._timing.hold:
             return state.silence != Silence()
-        if state.stale_since is not None:
-            return False
-        if state.silence.resting:
-            return True
-        first = await self._registry.first_due()
-        return first is not None and first <= watermark
+        return state.stale_since is None and (state.silence.resting or due > 0)

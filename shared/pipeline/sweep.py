@@ -8,6 +8,7 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.pipeline import PipelineState, PipelineTiming, observe
 from shared.errors import DependencyUnavailableError, PulseError
@@ -155,8 +156,10 @@ class SessionSweep:
             ingested = None
         now = self._now()
         after = observe(before, ingested, now, self._timing)
+        backlog = 0 if after.watermark is None else await self._registry.count_due(after.watermark)
         if after.may_end_sessions(now, self._timing):
-            after = await self._silence.look(after, now)
+            after = await self._silence.look(after, now, backlog)
+        metrics.swept(after, now, backlog)
         return await self._saved(before, after, now)
 
     async def _told(self, state: PipelineState) -> PipelineState | None:

@@ -10,6 +10,7 @@ from itertools import batched
 import msgpack
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.domain.agent import Saying
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
@@ -117,6 +118,7 @@ class Registry:
                 )
             )
         total = sum((IngestResult(*counts[:6]) for counts in results), IngestResult())
+        metrics.transitions.add(total.changes)
         return replace(total, said=_sayings(said, [unsaid for *_, unsaid in results if unsaid]))
 
     async def sweep(
@@ -134,14 +136,13 @@ class Registry:
         """Ends what is due at `watermark` in one facility, out of turn."""
         return await self._call_sweep(partition, watermark, 1, hold_until, facility_id)
 
-    async def first_due(self) -> int | None:
-        """Returns the earliest moment (ms) at which a facility must be looked at; None without any."""
+    async def count_due(self, watermark: int) -> int:
+        """Returns how many facilities wait to be looked at."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for partition in keys.ALL_PARTITIONS:
-                pipe.zrange(partition.deadlines, 0, 0, withscores=True)
-            first = [score for reply in await pipe.execute() for score in scored(reply).values()]
-        return min(first, default=None)
+                pipe.zcount(partition.deadlines, "-inf", watermark)
+            return sum(await pipe.execute())
 
     async def census(self, watermark: int, heard_after: int) -> Census:
         """Counts the sessions online that did not say goodbye, and those of them heard after a moment (ms).
@@ -195,7 +196,9 @@ class Registry:
                     for partition, facilities in places.items()
                 )
             )
-        return SweepResult(sum(ended for ended, _ in results), sum(changes for _, changes in results))
+        total = SweepResult(sum(ended for ended, _ in results), sum(changes for _, changes in results))
+        metrics.transitions.add(total.changes)
+        return total
 
     async def purge(self, logged: Sequence[EndedSession]) -> int:
         """Lets go of ended sessions that SQL now holds; returns how many went at once, the sweep takes the others."""
@@ -388,6 +391,7 @@ class Registry:
                 keys=partition.script_keys(),
                 args=[*self._common(partition), watermark, limit, hold_until, facility_id],
             )
+        metrics.transitions.add(changes)
         return SweepResult(ended, changes, bool(more))
 
     def _common(self, partition: Partition) -> list[str | int]:
