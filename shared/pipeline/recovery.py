@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from shared.domain.pipeline import PipelineState
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
-from shared.registry.client import redis_errors, text
+from shared.registry.client import redis_errors, run_ids, text
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.registry.sequences import Sequences
@@ -129,7 +129,7 @@ class Recovery:
 
     async def _meet_server(self, *, is_known: bool = False) -> None:
         with redis_errors():
-            run_id = (await self._client.info("server"))["run_id"]
+            run_id = await run_ids(self._client)
             vouched = await self._client.get(keys.SERVER)
             if vouched is not None and text(vouched) == run_id:
                 return
