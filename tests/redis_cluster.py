@@ -19,10 +19,11 @@ NODES = 3
 def running_cluster(directory: Path) -> Iterator[list[int]]:
     """Runs the nodes in `directory` for the duration of the block; gives their ports once all slots are served."""
     ports = [free_port() for _ in range(NODES)]
+    # The bus listens 10,000 above unless told otherwise, which may not be a port at all.
+    buses = [free_port() for _ in range(NODES)]
     processes = []
     try:
-        for port in ports:
-            # The bus listens 10,000 above unless told otherwise, which may not be a port at all.
+        for port, bus in zip(ports, buses, strict=True):
             folder = directory / str(port)
             folder.mkdir()
             options = {
@@ -30,20 +31,19 @@ def running_cluster(directory: Path) -> Iterator[list[int]]:
                 "bind": "127.0.0.1",
                 "save": "",
                 "cluster-enabled": "yes",
-                "cluster-port": free_port(),
+                "cluster-port": bus,
                 "cluster-node-timeout": 5_000,
             }
             arguments = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-            process = subprocess.Popen([server_binary(), *arguments], cwd=folder, stdout=subprocess.DEVNULL)
-            processes.append((process, options["cluster-port"]))
+            processes.append(subprocess.Popen([server_binary(), *arguments], cwd=folder, stdout=subprocess.DEVNULL))
         for port in ports:
             wait_until_listening(port)
-        _join(ports, [int(bus) for _, bus in processes])
+        _join(ports, buses)
         yield ports
     finally:
-        for process, _ in processes:
+        for process in processes:
             process.terminate()
-        for process, _ in processes:
+        for process in processes:
             process.wait(10)
 
 
