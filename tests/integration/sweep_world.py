@@ -12,6 +12,7 @@ from shared.domain.pipeline import PipelineState, PipelineTiming
 from shared.domain.session import SessionTiming
 from shared.domain.silence import SilenceTiming
 from shared.errors import DependencyUnavailableError
+from shared.pipeline.agents import AgentFollower
 from shared.pipeline.recovery import Recovery
 from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
@@ -36,6 +37,16 @@ class Browsers(Broadcaster):
 
     def wake(self) -> None:
         self.woken += 1
+
+
+class NoAgents(AgentFollower):
+    """Nobody looks at agents either."""
+
+    def __init__(self) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
 
 
 class Pipe:
@@ -82,7 +93,16 @@ class World:
         self.silence = silence
         watch = SilenceWatch(self.registry, silence)
         self.sweeper = SessionSweep(
-            client, self.registry, self.watermarks, self.pipe, self.recovery, self.browsers, timing, watch, self.now
+            client,
+            self.registry,
+            self.watermarks,
+            self.pipe,
+            self.recovery,
+            self.browsers,
+            NoAgents(),
+            timing,
+            watch,
+            self.now,
         )
 
     def now(self) -> int:
