@@ -15,7 +15,7 @@ SIMULATE ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status load-directory test check bench test-sqlserver clean
+.PHONY: help run up down status load-directory test soak check bench test-sqlserver clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ load-directory: $(LOCAL) ## DIR=…: loads a directory from one CSV per core tab
 
 test: $(DEV) ## passes all tests; TESTS=tests/unit narrows them
 	@exec $(PY) -m pytest $(TESTS)
+
+soak: $(DEV) ## the long forms of the tests of truth: thousands of random steps, stalls at full size (about 20 minutes)
+	@SOAK=1 exec $(PY) -m pytest -m soak $(TESTS)
 
 check: $(DEV) ## lint, format and types
 	@$(PY) -m ruff check

@@ -12,6 +12,7 @@ from shared.broadcast.push import PushService, WebPubSubPush
 from shared.broadcast.snapshots import SnapshotCache
 from shared.connections import SqlDatabase, SqliteDatabase
 from shared.domain.pipeline import PipelineTiming
+from shared.domain.silence import SilenceTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.limits import HeartbeatLimiter
@@ -20,6 +21,7 @@ from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
 from shared.pipeline.monitor import Retention, SessionMonitor
 from shared.pipeline.recovery import Recovery
+from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import client, keys
 from shared.registry.agents import Agents
@@ -28,6 +30,7 @@ from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
 from shared.registry.registry import Registry
+from shared.registry.sequences import Sequences
 from shared.registry.watermarks import Watermarks
 from shared.settings import Settings
 from shared.store.opening import open_core_store, open_monitor_store
@@ -98,6 +101,11 @@ class Services:
         return Watermarks(self.redis)
 
     @cached_property
+    def sequences(self) -> Sequences:
+        """Numbers of messages."""
+        return Sequences(self.redis, self.now)
+
+    @cached_property
     def dead_letters(self) -> DeadLetters:
         """What could not be understood."""
         return DeadLetters(self.redis)
@@ -137,13 +145,30 @@ class Services:
     @cached_property
     def recovery(self) -> Recovery:
         """The way back after a loss of Redis data."""
-        return Recovery(self.redis, self.registry, self.watermarks, self.monitor_store, self.now)
+
+        async def publish_directory() -> None:
+            # Only now, as the monitor itself needs the recovery.
+            await self.monitor.refresh_directory()
+
+        return Recovery(
+            self.redis,
+            self.registry,
+            self.watermarks,
+            self.sequences,
+            self.monitor_store,
+            publish_directory,
+            self.now,
+        )
 
     @cached_property
     def sweep(self) -> SessionSweep:
         """Silence into ends."""
         sessions = self.settings.sessions
         timing = PipelineTiming(stale_after=sessions.stale_after, ttl=sessions.timing.ttl)
+        rule = self.settings.mass_silence
+        silence = SilenceTiming(
+            sessions.timing.ttl, round(rule.hold_seconds * 1000), ratio=rule.ratio, min_sessions=rule.min_sessions
+        )
         return SessionSweep(
             self.redis,
             self.registry,
@@ -153,6 +178,7 @@ class Services:
             self.broadcaster,
             self.agent_follower,
             timing,
+            SilenceWatch(self.registry, silence),
             self.now,
         )
 
@@ -204,7 +230,7 @@ class Services:
     @cached_property
     def snapshots(self) -> SnapshotCache:
         """What a region looks like now."""
-        return SnapshotCache(self.registry, self.watermarks, self.now)
+        return SnapshotCache(self.registry, self.watermarks, self.now, self.recovery.ensure)
 
     @cached_property
     def health(self) -> HealthCheck:

@@ -14,15 +14,16 @@ from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.broadcast import messages
 from shared.broadcast.outbox import Batch, Outbox
 from shared.broadcast.push import PushService
 from shared.errors import DirectoryMissingError, PulseError
 from shared.registry import keys
-from shared.registry.client import redis_errors
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.lease import Lease
+from shared.registry.sequences import Sequences
 from shared.stream.entries import StaleEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
 
@@ -47,7 +48,7 @@ class Broadcaster:
         dead_letters: DeadLetters,
         now: Callable[[], int],
     ) -> None:
-        self._client = client
+        self._sequences = Sequences(client, now)
         self._group = group
         self._directory = directory
         self._push = push
@@ -168,20 +169,12 @@ class Broadcaster:
     async def _send_batch(self, batch: Batch) -> None:
         group = messages.region_group(batch.region_id)
         if batch.announcement is not None:
-            sequence = await self._next_sequence(batch.region_id)
+            sequence = await self._sequences.draw(batch.region_id)
             await self._push.send_to_group(
                 group, messages.presence_stale(batch.region_id, sequence, batch.announcement)
             )
             return
         for items in messages.in_messages(batch.changes):
-            sequence = await self._next_sequence(batch.region_id)
+            sequence = await self._sequences.draw(batch.region_id)
             await self._push.send_to_group(group, messages.facility_status(batch.region_id, sequence, items))
-
-    async def _next_sequence(self, region_id: str) -> int:
-        key = keys.sequence(region_id)
-        with redis_errors():
-            number = int(await self._client.incr(key))
-            if number == 1:
-                # A first number, or the data was lost: time in ms is ahead of any number drawn before.
-                number = int(await self._client.incrby(key, self._now()))
-        return number
+        metrics.announced(batch.changes, self._now())

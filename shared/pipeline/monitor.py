@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from shared import telemetry
+from shared import metrics, telemetry
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession
@@ -98,6 +98,8 @@ class SessionMonitor:
             sessions = await self._log_sessions()
             await self._keep_ended_ids()
             await self._tidy()
+            now = self._now()
+            metrics.counted((await self._registry.census(now, now)).online)
         finally:
             await self._lease.release()
         result = MonitorResult(changes, sessions, directory)

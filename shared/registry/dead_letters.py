@@ -4,6 +4,7 @@ import base64
 
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.registry import keys
 from shared.registry.client import redis_errors
 
@@ -27,6 +28,7 @@ class DeadLetters:
             "body": base64.b64encode(body[:MAX_BODY]).decode(),
             **details,
         }
+        metrics.dead_letters.add(1, {"source": source})
         with redis_errors():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.xadd(keys.DEAD_LETTERS, entry, maxlen=KEPT, approximate=True)  # type: ignore[arg-type]

@@ -140,7 +140,8 @@ class DirectoryPublisher:
     async def fingerprint(self) -> str | None:
         """Returns the fingerprint of the published directory; None when none is published."""
         with redis_errors():
-            published, value = await self._client.mget([keys.DIRECTORY_GENERATION, keys.DIRECTORY_FINGERPRINT])
+            published = await self._client.get(keys.DIRECTORY_GENERATION)
+            value = await self._client.get(keys.DIRECTORY_FINGERPRINT)
         return text(value) if published is not None and value is not None else None
 
     async def publish(self, directory: Directory, fingerprint: str) -> list[Departure]:
