@@ -393,3 +393,5 @@ output SQL_CORE_SERVER string = createsCoreDatabase ? sql.outputs.hostName : cor
 output SQL_CORE_DATABASE string = coreSqlDatabase
 output SQL_CORE_CREATED bool = createsCoreDatabase
 output AUTH_AUDIENCE string = authAudience
+// Whoever deploys, as the directory would name them: belongs to the smoke test's facility.
+output SMOKE_USER string = authUserClaim == 'oid' ? deployer().objectId : ''
