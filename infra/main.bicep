@@ -39,9 +39,9 @@ param alwaysReadyInstances int = size == 'production' ? 2 : 1
 @maxValue(32)
 param maximumInstances int = size == 'production' ? 16 : 4
 
-@description('Memory of one flex instance, in MB.')
+@description('Memory of one flex instance, in MB; its share of a processor grows with it.')
 @allowed([512, 2048, 4096])
-param flexInstanceMemoryMB int = 2048
+param flexInstanceMemoryMB int = size == 'production' ? 2048 : 512
 
 @description('Partitions of the event hub. Cannot be changed later on the Standard tier.')
 @minValue(1)
