@@ -18,6 +18,7 @@ API ?=
 IDENTITY ?=
 SMOKE ?=
 PACKAGE ?=
+OPTIONS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help run up down status load-directory test check bench test-sqlserver smoke databases package costs bicep clean
@@ -60,7 +61,7 @@ smoke: $(LOCAL) ## API=https://…/api: sends a heartbeat through a running syst
 	@exec $(PY) -m tools.smoke $(API) $(if $(IDENTITY),--identity $(IDENTITY)) $(SMOKE)
 
 databases: $(LOCAL) ## migrates the databases in Azure and lets the app in; a hook of azd (docs/deploy.md)
-	@exec $(PY) -m tools.databases
+	@exec $(PY) -m tools.databases $(OPTIONS)
 
 package: $(LOCAL) ## PACKAGE=file.zip: what the app runs from where nothing is built in Azure (docs/deploy.md)
 	@exec $(PY) -m tools.package $(or $(PACKAGE),facility-pulse.zip) --with-dependencies

@@ -5,6 +5,7 @@ the SQL server's Microsoft Entra administrator, signed in with azd or the Azure 
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -149,14 +150,25 @@ def _refused_address(database: Database) -> str | None:
 
 
 def _firewall(server: Server, verb: str, *arguments: str) -> None:
+    names = ("--resource-group", str(server.resource_group), "--server", str(server.name), "--name", _FIREWALL_RULE)
+    _az("sql", "server", "firewall-rule", verb, *names, *arguments, "--output", "none")
+
+
+def _az(*arguments: str) -> str:
     program = shutil.which("az")
     if program is None:
-        raise StoreError(f"the firewall of {server.name} must let this machine in; that needs the Azure CLI (az)")
-    names = ("--resource-group", str(server.resource_group), "--server", str(server.name), "--name", _FIREWALL_RULE)
-    command = [program, "sql", "server", "firewall-rule", verb, *names, *arguments, "--output", "none"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 -- our own arguments
+        raise StoreError(f"`az {' '.join(arguments[:4])}` is needed here: install the Azure CLI and sign in")
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603 -- our own
     if done.returncode != 0:
-        raise StoreError(f"az sql server firewall-rule {verb}: {done.stderr.strip()[:500]}")
+        raise StoreError(f"az {' '.join(arguments[:4])}: {done.stderr.strip()[:500]}")
+    return done.stdout
+
+
+def outputs_of(deployment: str) -> dict[str, str]:
+    """Returns the outputs of a deployment of infra/main.bicep by their names. Raises StoreError."""
+    text = _az("deployment", "sub", "show", "--name", deployment, "--query", "properties.outputs", "--output", "json")
+    # Azure Resource Manager may change the case of names.
+    return {name.upper(): str(output["value"]) for name, output in json.loads(text).items()}
 
 
 def _token_source() -> Callable[[], str]:
@@ -222,6 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="only print the T-SQL, for those who run it by hand in each database",
     )
+    parser.add_argument("--deployment", metavar="NAME", help="takes the settings from this deployment's outputs")
     options = parser.parse_args(arguments)
 
     def log(text: str) -> None:
@@ -229,12 +242,16 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
+        environ: Mapping[str, str] = os.environ
+        if options.deployment:
+            environ = {**os.environ, **outputs_of(options.deployment)}
+            log(f"of {environ['SERVICE_API_NAME']} at {environ['SERVICE_API_URI']}/api")
         if options.print_rights:
-            identity = _identity(os.environ)
+            identity = _identity(environ)
             sys.stdout.write(f"-- private database\n{identity.monitor_rights()}\n")
             sys.stdout.write(f"-- core database\n{identity.core_rights()}")
         else:
-            prepare(os.environ, log)
+            prepare(environ, log)
     except (PulseError, ValueError) as error:
         sys.stderr.write(f"databases: {error}\n")
         return 1

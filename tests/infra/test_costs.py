@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.infra.conftest import CHECKOUT
 from tools.costs import BEGIN, END, documents, monthly, operations_document, read_inputs
 from tools.sizing import MAX_PARTITIONS, MAX_THROUGHPUT_UNITS, Assumptions, size
 
@@ -75,3 +76,15 @@ def test_a_document_without_a_place_for_the_table_is_refused() -> None:
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+
+
+def test_the_page_on_more_than_one_redis_argues_from_the_measured_figures() -> None:
+    page = (CHECKOUT / "docs" / "internet-scale.md").read_text()
+    figures = INPUTS.figures
+    assert f"costs Redis {figures['redisMicrosPerHeartbeat']:g} µs" in page
+    assert f"a session {figures['redisBytesPerSession']:g} bytes" in page
+    assert f"{figures['redisBytesPerSessionUuid']:g} with UUIDs" in page
+    assert f"({figures['appMicrosPerPost']:g} µs each" in page
+    for sessions in (10_000_000, 100_000_000):
+        cells = size(sessions, figures, Assumptions()).cells
+        assert f"| {sessions // 1_000_000} million | {cells} |" in page

@@ -4,20 +4,20 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from shared.errors import StoreError
+from shared.errors import PulseError, StoreError
 from shared.store.core import SqlCoreStore
-from shared.store.database import Database
+from shared.store.database import Database, Session, Transaction
 from shared.store.opening import open_database
 from shared.store.statements import statement
 from tests.infra.conftest import CHECKOUT
 from tools import databases
-from tools.databases import SMOKE, Identity, prepare_core, prepare_monitor
+from tools.databases import SMOKE, Identity, Server, prepare_core, prepare_monitor, reachable
 
 CLIENT_ID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 IDENTITY = Identity("id-abc123", CLIENT_ID)
@@ -105,6 +105,100 @@ def test_the_rights_can_be_printed_for_those_who_run_them_by_hand(
     assert capsys.readouterr().out == (
         f"-- private database\n{IDENTITY.monitor_rights()}\n-- core database\n{IDENTITY.core_rights()}"
     )
+
+
+class Guarded(Database):
+    """A database behind a firewall that `az` opens."""
+
+    dialect = "sqlite"
+
+    def __init__(self, behind: Database, opened: Path) -> None:
+        self._behind = behind
+        self._opened = opened
+
+    def run[T](
+        self, role: str, work: Callable[[Transaction], T], *, writing: bool = False, attempts: int | None = None
+    ) -> T:
+        if not self._opened.exists():
+            raise StoreError(
+                "[SQL Server]Cannot open server 'sql-x' requested by the login. "
+                "Client with IP address '203.0.113.7' is not allowed to access the server. (40615) (SQLDriverConnect)"
+            )
+        return self._behind.run(role, work, writing=writing, attempts=attempts)
+
+    def connect(self) -> Session:
+        return self._behind.connect()
+
+    def translate(self, error: Exception) -> PulseError | None:
+        return self._behind.translate(error)
+
+
+@pytest.fixture
+def azure_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An `az` that writes down what it was asked for, and answers as the real one does."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "az"
+    program.write_text(
+        f"""#!/bin/sh
+echo "$@" >>"{folder}/asked"
+case "$*" in
+    "sql server firewall-rule create"*) touch "{folder}/open" ;;
+    "sql server firewall-rule delete"*) rm "{folder}/open" ;;
+    "deployment sub show --name pulse "*)
+        echo '{{"servicE_API_NAME": {{"type": "String", "value": "func-1"}},'
+        echo ' "servicE_API_URI": {{"type": "String", "value": "https://func-1"}},'
+        echo ' "servicE_API_IDENTITY_NAME": {{"type": "String", "value": "id-abc123"}},'
+        echo ' "servicE_API_IDENTITY_CLIENT_ID": {{"type": "String", "value": "{CLIENT_ID}"}}}}' ;;
+    *) echo "no such deployment" >&2; exit 3 ;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return folder
+
+
+def test_the_firewall_is_opened_for_this_machine_and_closed_again(database: Database, azure_cli: Path) -> None:
+    server = Server("sql-x.database.windows.net", "sql-x", "rg-x")
+    guarded = Guarded(database, azure_cli / "open")
+    said: list[str] = []
+    with reachable(server, guarded, said.append):
+        assert prepare_monitor(guarded, IDENTITY)
+    assert not (azure_cli / "open").exists()
+    names = "--resource-group rg-x --server sql-x --name deployer"
+    assert (azure_cli / "asked").read_text().splitlines() == [
+        f"sql server firewall-rule create {names} "
+        "--start-ip-address 203.0.113.7 --end-ip-address 203.0.113.7 --output none",
+        f"sql server firewall-rule delete {names} --yes --output none",
+    ]
+    assert said == ["letting 203.0.113.7 through the firewall of sql-x"]
+
+
+def test_a_firewall_that_is_not_ours_is_named_with_the_address_it_refuses(database: Database, azure_cli: Path) -> None:
+    server = Server("customer.database.windows.net")
+    with (
+        pytest.raises(StoreError, match=r"customer\.database\.windows\.net does not let 203\.0\.113\.7 in"),
+        reachable(server, Guarded(database, azure_cli / "open"), lambda _: None),
+    ):
+        pytest.fail("it cannot be reached")
+    assert not (azure_cli / "asked").exists()
+
+
+def test_a_server_that_lets_this_machine_in_is_left_alone(database: Database, azure_cli: Path) -> None:
+    with reachable(Server("sql-x.database.windows.net", "sql-x", "rg-x"), database, lambda _: None):
+        assert prepare_monitor(database, IDENTITY)
+    assert not (azure_cli / "asked").exists()
+
+
+@pytest.mark.usefixtures("azure_cli")
+def test_a_deployments_outputs_stand_in_for_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert databases.main(["--deployment", "pulse", "--print-rights"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("databases: of func-1 at https://func-1/api\n")
+    assert IDENTITY.monitor_rights() in output
+    assert databases.main(["--deployment", "other"]) == 1
+    assert capsys.readouterr().err == "databases: az deployment sub show --name: no such deployment\n"
 
 
 def test_outside_a_deployment_it_says_what_is_missing() -> None:
