@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.pipeline.measures import EVENT, Measures
 from tests.infra.bicep.syntax import parse
 from tests.infra.conftest import CHECKOUT, INFRA
 
@@ -64,7 +65,18 @@ def test_every_alert_is_explained() -> None:
     assert names <= explained
 
 
-def test_queries_and_alerts_use_the_same_metrics() -> None:
-    used = set(re.findall(r'name == "([\w.]+)"', (INFRA / "modules" / "alerts.bicep").read_text()))
-    shown = set(re.findall(r'name == "([\w.]+)"', (DOCS / "operations.md").read_text()))
-    assert shown <= used
+def test_alerts_and_queries_read_what_the_app_writes() -> None:
+    written = Measures(0, False, 0, 0, 0, 0, 0).fields()
+    page = (DOCS / "operations.md").read_text()
+    shown = re.search(rf"(?m)^{EVENT} (\{{.*\}})$", page)
+    assert shown
+    assert json.loads(shown[1]).keys() == written.keys()
+    for text in ((INFRA / "modules" / "alerts.bicep").read_text(), page):
+        assert f'startswith "{EVENT} "' in text
+        assert f"substring(message, {len(EVENT) + 1})" in text
+        assert set(re.findall(r"found\.(\w+)", text)) <= written.keys()
+
+
+def test_the_host_lets_that_line_through() -> None:
+    levels = json.loads((CHECKOUT / "host.json").read_text())["logging"]["logLevel"]
+    assert levels["Function.monitor_sessions.User"] == "Information"
