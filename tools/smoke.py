@@ -67,7 +67,8 @@ class Smoke:
         failed = [name for name, well in health.get("checks", {}).items() if not well]
         if failed or "checks" not in health:
             raise SmokeError(f"GET /health: {', '.join(failed) or health}")
-        self._note(f"healthy, pipeline lag {health['pipelineLagSeconds']} s, stale {health['stale']}")
+        lag = health["pipelineLagSeconds"]
+        self._note(f"healthy, pipeline lag {'not known yet' if lag is None else f'{lag} s'}")
         if health["stale"]:
             raise SmokeError("GET /health: the pipeline is stalled; ends of sessions are held back")
 

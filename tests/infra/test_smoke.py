@@ -4,13 +4,14 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
 
 from emulators.stack import Stack
-from tests.infra.conftest import CHECKOUT
+from tests.infra.conftest import CHECKOUT, Deploy
 from tools import smoke
 
 
@@ -33,6 +34,14 @@ async def run(stack: Stack, *arguments: str) -> tuple[int, str, str]:
     return child.returncode, output.decode(), errors.decode()
 
 
+async def token_for(stack: Stack, user: str) -> str:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{stack.addresses.identity}/token", json={"sub": user}) as response,
+    ):
+        return str((await response.json())["access_token"])
+
+
 @pytest.mark.asyncio(loop_scope="module")
 async def test_it_passes_when_the_push_comes_and_leaves_nobody_online(stack: Stack) -> None:
     code, output, errors = await run(stack)
@@ -40,9 +49,8 @@ async def test_it_passes_when_the_push_comes_and_leaves_nobody_online(stack: Sta
     assert "f-1 pushed as online" in output
     assert output.endswith("smoke: passed\n")
     # It left, so the facility is offline again after the grace; until then a second run is told so.
+    headers = {"Authorization": f"Bearer {await token_for(stack, 'u-1')}"}
     async with aiohttp.ClientSession() as session:
-        token = await session.post(f"{stack.addresses.identity}/token", json={"sub": "u-1"})
-        headers = {"Authorization": f"Bearer {(await token.json())['access_token']}"}
         async with asyncio.timeout(30):
             while True:
                 async with session.get(f"{stack.addresses.api}/facilities/f-1", headers=headers) as response:
@@ -65,6 +73,43 @@ async def test_a_refused_token_fails_with_the_answer(stack: Stack) -> None:
     code, _, errors = await run(stack, "--token", "not.a.token")
     assert code == smoke.FAILED
     assert "GET /regions: 401" in errors
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_availability_tests_of_azure_find_what_they_look_for(stack: Stack, deployed: Deploy) -> None:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{stack.addresses.api}/health") as response,
+    ):
+        status, body = response.status, await response.text()
+    rules = [test.properties["ValidationRules"] for test in deployed().of_type("Microsoft.Insights/webtests")]
+    assert [rule["ExpectedHttpStatusCode"] for rule in rules if "ExpectedHttpStatusCode" in rule] == [status]
+    [looked_for] = [rule["ContentValidation"]["ContentMatch"] for rule in rules if "ContentValidation" in rule]
+    assert looked_for in body
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("user", "code"), [("u-2", 0), ("nobody", 0), (None, 1)])
+async def test_the_hook_after_a_deployment_fails_only_when_something_is_wrong(
+    stack: Stack, tmp_path: Path, user: str | None, code: int
+) -> None:
+    """The packages are there already, so its `make` has nothing to do."""
+    (tmp_path / "make").write_text("#!/bin/sh\n")
+    (tmp_path / "make").chmod(0o755)
+    token = await token_for(stack, user) if user else "not.a.token"
+    child = await asyncio.create_subprocess_exec(
+        "sh",
+        str(CHECKOUT / "infra" / "hooks" / "postdeploy.sh"),
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "SERVICE_API_URI": stack.addresses.api.removesuffix("/api"),
+            "SMOKE_TOKEN": token,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(child.communicate(), 60)
+    assert child.returncode == code, f"{output.decode()}{errors.decode()}"
 
 
 def test_an_address_where_nothing_listens_fails() -> None:
