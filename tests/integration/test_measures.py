@@ -7,7 +7,6 @@ import pytest
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
-from shared.domain.pipeline import PipelineState
 from shared.pipeline.measures import EVENT, WINDOW, Measures, PipelineMeter
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
@@ -55,7 +54,7 @@ async def test_only_what_expired_in_the_last_minute_counts(redis: Redis, meter: 
 async def test_the_log_line_is_what_the_alerts_read(
     redis: Redis, meter: PipelineMeter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await Watermarks(redis).save(PipelineState(watermark=NOW - 1_500), NOW, before=None)
+    await redis.hset(keys.PIPELINE, mapping={"watermark": NOW - 1_500})
     await DeadLetters(redis).add("ingest", "not ours", b"?")
     await change(redis, NOW - 500, NOW - 700)
     with caplog.at_level(logging.INFO, "facility_pulse"):
