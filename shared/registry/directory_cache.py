@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import batched
 from zlib import crc32
 
 from redis.asyncio import Redis
@@ -198,16 +199,16 @@ class DirectoryPublisher:
                 user_id = text(raw_user_id)
                 unseen.discard(user_id)
                 was = {entry.region_id for entry in map(before.facility, json.loads(row)[1:]) if entry is not None}
-                moves.append((user_id, was, _regions(after, user_id)))
-            moves += [(user_id, set(), _regions(after, user_id)) for user_id in unseen]
-            pipe = self._client.pipeline(transaction=False)
-            for user_id, was, now in moves:
+                now = _regions(after, user_id)
                 if was != now:
-                    left, joined = "/".join(sorted(was - now)), "/".join(sorted(now - was))
-                    pipe.xadd(keys.REGION_MOVES, {"user": user_id, "left": left, "joined": joined})
-                    if len(pipe) == _CHUNK:
-                        await pipe.execute()
-            await pipe.execute()
+                    moves.append((user_id, was - now, now - was))
+            moves += [(user_id, set(), _regions(after, user_id)) for user_id in unseen]
+            for chunk in batched(moves, _CHUNK, strict=False):
+                pipe = self._client.pipeline(transaction=False)
+                for user_id, left, joined in chunk:
+                    gone, new = "/".join(sorted(left)), "/".join(sorted(joined))
+                    pipe.xadd(keys.REGION_MOVES, {"user": user_id, "left": gone, "joined": new})
+                await pipe.execute()
 
     async def _write(self, key: str, rows: Mapping[str, str]) -> None:
         items = list(rows.items())

@@ -139,6 +139,14 @@ async def test_a_user_who_joins_a_region_is_seen_there_with_the_same_since(world
     assert world.push.left == []
 
 
+async def test_a_user_who_is_new_is_seen_in_their_region(world: World) -> None:
+    await world.beat("u-77")
+    world.push.unnumbered.clear()
+    await world.load_directory(replace(members(u_77=("f-3",)), users={**DIRECTORY.users, "u-77": "New"}))
+    await upkeep(world)
+    assert {target for target, _ in world.push.unnumbered} == {"agents-r-2", "u-77"}
+
+
 async def test_a_user_who_is_removed_is_gone_from_their_regions(world: World) -> None:
     await world.beat("u-1")
     world.push.unnumbered.clear()
