@@ -16,6 +16,7 @@ from shared.domain.silence import SilenceTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.limits import HeartbeatLimiter
+from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
 from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
@@ -144,6 +145,20 @@ class Services:
         return AgentFollower(self.redis, self.agents, self.dead_letters, self.agent_announcer)
 
     @cached_property
+    def agent_upkeep(self) -> AgentUpkeep:
+        """Agents after a new directory, and against the sessions."""
+        return AgentUpkeep(
+            self.redis,
+            self.registry,
+            self.agents,
+            self.agent_follower,
+            self.directory,
+            self.push,
+            self.dead_letters,
+            self.now,
+        )
+
+    @cached_property
     def recovery(self) -> Recovery:
         """The way back after a loss of Redis data."""
 
@@ -224,6 +239,7 @@ class Services:
             self.dead_letters,
             self.recovery,
             self.broadcaster,
+            self.agent_upkeep,
             Retention(retention.history_days, retention.session_log_days),
             self.now,
         )

@@ -10,6 +10,7 @@ from shared import metrics, telemetry
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession
+from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.recovery import Recovery
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
@@ -58,6 +59,7 @@ class SessionMonitor:
         dead_letters: DeadLetters,
         recovery: Recovery,
         broadcaster: Broadcaster,
+        agent_upkeep: AgentUpkeep,
         retention: Retention,
         now: Callable[[], int],
     ) -> None:
@@ -69,6 +71,7 @@ class SessionMonitor:
         self._dead_letters = dead_letters
         self._recovery = recovery
         self._broadcaster = broadcaster
+        self._agent_upkeep = agent_upkeep
         self._retention = retention
         self._now = now
         self._lease = Lease(client, keys.MONITOR_LEASE, _LEASE_MS)
@@ -86,6 +89,7 @@ class SessionMonitor:
         2. Status changes go to the private database, the newest of each facility to the core database.
         3. Ended sessions go to the session log, and only then leave Redis.
         4. Sessions ended by command are kept in SQL too; what is old is pruned; streams are trimmed.
+        5. Users whom the directory moved are told of; agents are compared with the sessions.
         Raises DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
         """
         if not await self._lease.acquire():
@@ -100,6 +104,7 @@ class SessionMonitor:
             await self._tidy()
             now = self._now()
             metrics.counted((await self._registry.census(now, now)).online)
+            await self._agent_upkeep.run()
         finally:
             await self._lease.release()
         result = MonitorResult(changes, sessions, directory)

@@ -347,18 +347,17 @@ class Registry:
         found = (text(identity).split("/") for identity, packed in rows.items() if packed[-1] == _ONLINE)
         return [(user_id, session_id) for user_id, session_id in found if session_id]
 
-    async def attest(self, presences: Iterable[tuple[str, str, str]], now: int) -> int:
-        """Has it said again how these presences (facility, user, session) stand; returns how many are there."""
-        groups: dict[Partition, list[str | int]] = {}
-        for facility_id, user_id, session_id in presences:
-            partition = keys.partition_of(facility_id, user_id)
-            groups.setdefault(partition, []).extend((facility_id, f"{user_id}/{session_id}", now))
+    async def attest(self, places: Iterable[tuple[str, str]], now: int) -> int:
+        """Has it said once more which sessions each user of the (facility, user) pairs has there; returns how many."""
+        groups: dict[Partition, list[str]] = {}
+        for facility_id, user_id in places:
+            groups.setdefault(keys.partition_of(facility_id, user_id), []).extend((facility_id, user_id))
         with redis_errors():
             return sum(
                 await asyncio.gather(
                     *(
-                        self._attest(keys=partition.script_keys(), args=[*self._common(partition), *triples])
-                        for partition, triples in groups.items()
+                        self._attest(keys=partition.script_keys(), args=[*self._common(partition), now, *pairs])
+                        for partition, pairs in groups.items()
                     )
                 )
             )
