@@ -13,9 +13,15 @@ $(shell $(PY) -c 'import pip' 2>/dev/null || rm -f $(PY) $(LOCAL) $(DEV))
 TESTS ?=
 SIMULATE ?=
 BENCH ?=
+# `make smoke` finds a running local stack by itself; SMOKE=… passes options on.
+API ?=
+IDENTITY ?=
+SMOKE ?=
+PACKAGE ?=
+OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run up down status load-directory backlog dead-letters replay test check bench test-sqlserver clean
+.PHONY: help run up down status load-directory backlog dead-letters replay test soak check bench test-sqlserver smoke databases package costs bicep clean
 
 help: ## shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +54,9 @@ replay: $(LOCAL) ## puts what was set aside back to where it came from; SOURCE=�
 test: $(DEV) ## passes all tests; TESTS=tests/unit narrows them
 	@exec $(PY) -m pytest $(TESTS)
 
+soak: $(DEV) ## the long forms of the tests of truth: thousands of random steps, stalls at full size (about 20 minutes)
+	@SOAK=1 exec $(PY) -m pytest -m soak $(TESTS)
+
 check: $(DEV) ## lint, format and types
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
@@ -59,6 +68,22 @@ bench: $(DEV) ## the benchmarks, with a table and plots
 test-sqlserver: $(DEV) ## TEST_SQL_SERVER=<ODBC connection string>: the store tests on a real SQL Server
 	@[ -n "$$TEST_SQL_SERVER" ] || { echo "usage: TEST_SQL_SERVER='Driver=…;Server=…' make test-sqlserver" >&2; exit 2; }
 	@exec $(PY) -m pytest tests/integration -k sqlserver
+
+smoke: $(LOCAL) ## API=https://…/api: sends a heartbeat through a running system and waits for its push
+	@exec $(PY) -m tools.smoke $(API) $(if $(IDENTITY),--identity $(IDENTITY)) $(SMOKE)
+
+databases: $(LOCAL) ## migrates the databases in Azure and lets the app in; a hook of azd (docs/deploy.md)
+	@exec $(PY) -m tools.databases $(OPTIONS)
+
+package: $(LOCAL) ## PACKAGE=file.zip: what the app runs from where nothing is built in Azure (docs/deploy.md)
+	@exec $(PY) -m tools.package $(or $(PACKAGE),facility-pulse.zip) --with-dependencies
+
+costs: $(LOCAL) ## writes docs/costs.md anew from bench/figures.json and tools/prices.json
+	@exec $(PY) -m tools.costs
+
+bicep: ## compiles and lints infra/ with Microsoft's Bicep CLI, where it is installed
+	@for file in infra/main.bicep infra/modules/*.bicep; do bicep lint "$$file" || exit 1; done
+	@bicep build infra/main.bicep --stdout >/dev/null
 
 clean: down ## stops the system and deletes its data, logs and caches; .venv stays
 	rm -rf .local .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,5 +16,6 @@ bp = func.Blueprint()
 async def facility(call: Call) -> func.HttpResponse:
     """Answers with the facility as it is now."""
     entry = await visible_facility(call)
+    await call.services.recovery.ensure()
     [state] = await call.services.registry.facility_states([entry.facility_id])
     return json_response({"regionId": entry.region_id, **facility_item(entry, state)})

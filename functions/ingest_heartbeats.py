@@ -21,4 +21,8 @@ bp = func.Blueprint()
 @bp.retry(strategy="fixed_delay", max_retry_count="-1", delay_interval="00:00:01")
 async def ingest_heartbeats(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
     """Applies one batch of one partition; fails as a whole only when a dependency is away."""
-    await services().ingest.apply([StreamEvent(event.get_body(), event.sequence_number) for event in events])
+    # Every event points to the metadata of the whole batch.
+    context = (events[0].metadata or {}).get("PartitionContext") or {}
+    await services().ingest.apply(
+        [StreamEvent(event.get_body(), event.sequence_number) for event in events], context.get("PartitionId")
+    )

@@ -39,9 +39,9 @@ param alwaysReadyInstances int = size == 'production' ? 2 : 1
 @maxValue(32)
 param maximumInstances int = size == 'production' ? 16 : 4
 
-@description('Memory of one flex instance, in MB.')
+@description('Memory of one flex instance, in MB; its share of a processor grows with it.')
 @allowed([512, 2048, 4096])
-param flexInstanceMemoryMB int = 2048
+param flexInstanceMemoryMB int = size == 'production' ? 2048 : 512
 
 @description('Partitions of the event hub. Cannot be changed later on the Standard tier.')
 @minValue(1)
@@ -85,7 +85,7 @@ param sqlSku string = size == 'production' ? 'S2' : 'S0'
 
 // ---- Whose tokens are taken ---------------------------------------------------------------------------------------
 
-@description('OpenID Connect issuer, e.g. https://login.microsoftonline.com/<tenant id>/v2.0')
+@description('OpenID Connect issuer, an https address. For Microsoft Entra ID the v2.0 one of the tenant.')
 @minLength(12)
 param authIssuer string
 
@@ -110,7 +110,7 @@ param corsOrigins string[] = []
 
 // ---- Databases ----------------------------------------------------------------------------------------------------
 
-@description('Host name of the server of an existing core database, e.g. my-server.database.windows.net. Empty: one is created.')
+@description('Full host name of the server of an existing core database. Empty: one is created.')
 param coreSqlServer string = ''
 
 @description('Name of the core database.')
@@ -118,7 +118,7 @@ param coreSqlServer string = ''
 @maxLength(128)
 param coreSqlDatabase string = 'core'
 
-@description('Administrator of the SQL server, Microsoft Entra only: the display name, for people to recognise.')
+@description('Administrator of the SQL server, Microsoft Entra only: a name for people to recognise.')
 @minLength(1)
 param sqlAdministratorName string = 'facility-pulse-deployer'
 
@@ -393,3 +393,5 @@ output SQL_CORE_SERVER string = createsCoreDatabase ? sql.outputs.hostName : cor
 output SQL_CORE_DATABASE string = coreSqlDatabase
 output SQL_CORE_CREATED bool = createsCoreDatabase
 output AUTH_AUDIENCE string = authAudience
+// Whoever deploys, as the directory would name them: belongs to the smoke test's facility.
+output SMOKE_USER string = authUserClaim == 'oid' ? deployer().objectId : ''

@@ -14,14 +14,18 @@ from shared.broadcast.push import PushService, WebPubSubPush
 from shared.broadcast.snapshots import SnapshotCache
 from shared.connections import SqlDatabase, SqliteDatabase
 from shared.domain.pipeline import PipelineTiming
+from shared.domain.silence import SilenceTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.limits import HeartbeatLimiter
+from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
 from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
+from shared.pipeline.measures import PipelineMeter
 from shared.pipeline.monitor import Retention, SessionMonitor
 from shared.pipeline.recovery import Recovery
+from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import client, keys
 from shared.registry.agents import Agents
@@ -30,6 +34,7 @@ from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
 from shared.registry.registry import Registry
+from shared.registry.sequences import Sequences
 from shared.registry.watermarks import Watermarks
 from shared.settings import Settings
 from shared.store.opening import open_core_store, open_monitor_store
@@ -100,6 +105,11 @@ class Services:
         return Watermarks(self.redis)
 
     @cached_property
+    def sequences(self) -> Sequences:
+        """Numbers of messages."""
+        return Sequences(self.redis, self.now)
+
+    @cached_property
     def dead_letters(self) -> DeadLetters:
         """What could not be understood."""
         return DeadLetters(self.redis)
@@ -153,15 +163,47 @@ class Services:
         return Webhook(self.redis, webhook, self.directory, self.dead_letters, self.now)
 
     @cached_property
+    def agent_upkeep(self) -> AgentUpkeep:
+        """Agents after a new directory, and against the sessions."""
+        return AgentUpkeep(
+            self.redis,
+            self.registry,
+            self.agents,
+            self.agent_follower,
+            self.directory,
+            self.push,
+            self.dead_letters,
+            self.now,
+        )
+
+    @cached_property
     def recovery(self) -> Recovery:
         """The way back after a loss of Redis data."""
-        return Recovery(self.redis, self.registry, self.watermarks, self.alerts, self.monitor_store, self.now)
+
+        async def publish_directory() -> None:
+            # Only now, as the monitor itself needs the recovery.
+            await self.monitor.refresh_directory()
+
+        return Recovery(
+            self.redis,
+            self.registry,
+            self.watermarks,
+            self.sequences,
+            self.alerts,
+            self.monitor_store,
+            publish_directory,
+            self.now,
+        )
 
     @cached_property
     def sweep(self) -> SessionSweep:
         """Silence into ends."""
         sessions = self.settings.sessions
         timing = PipelineTiming(stale_after=sessions.stale_after, ttl=sessions.timing.ttl)
+        rule = self.settings.mass_silence
+        silence = SilenceTiming(
+            sessions.timing.ttl, round(rule.hold_seconds * 1000), ratio=rule.ratio, min_sessions=rule.min_sessions
+        )
         return SessionSweep(
             self.redis,
             self.registry,
@@ -172,6 +214,7 @@ class Services:
             self.agent_follower,
             self.alerts,
             timing,
+            SilenceWatch(self.registry, silence),
             self.now,
         )
 
@@ -216,14 +259,20 @@ class Services:
             self.dead_letters,
             self.recovery,
             self.broadcaster,
+            self.agent_upkeep,
             Retention(retention.history_days, retention.session_log_days),
             self.now,
         )
 
     @cached_property
+    def meter(self) -> PipelineMeter:
+        """How well it all does its work."""
+        return PipelineMeter(self.redis, self.watermarks, self.dead_letters, self.now)
+
+    @cached_property
     def snapshots(self) -> SnapshotCache:
         """What a region looks like now."""
-        return SnapshotCache(self.registry, self.watermarks, self.now)
+        return SnapshotCache(self.registry, self.watermarks, self.now, self.recovery.ensure)
 
     @cached_property
     def health(self) -> HealthCheck:

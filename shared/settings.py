@@ -36,6 +36,7 @@ __all__ = [
     "SessionSettings",
     "Settings",
     "SqlDatabase",
+    "TelemetrySettings",
     "WebPubSubConnection",
 ]
 
@@ -112,6 +113,16 @@ class AuthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where metrics go, and from whom. `worker_exports`: the Functions worker sends them by itself."""
+
+    connection_string: str | None = field(default=None, repr=False)
+    worker_exports: bool = False
+    role: str = "facility-pulse"
+    instance: str = "local"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, valid."""
 
@@ -129,6 +140,7 @@ class Settings:
     packing_max_wait_ms: float
     sweep_schedule: str
     monitor_schedule: str
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -157,6 +169,7 @@ class Settings:
             packing_max_wait_ms=read.number("PACKING_MAX_WAIT_MS", 10, low=0, high=20),
             sweep_schedule=_schedule(read, "SWEEP_SCHEDULE", "*/1 * * * * *"),
             monitor_schedule=_schedule(read, "MONITOR_SCHEDULE", "0 * * * * *"),
+            telemetry=_telemetry(read),
         )
 
 
@@ -285,6 +298,16 @@ def _alerts(read: _Reader) -> AlertSettings:
         cooldown_seconds=read.number("ALERT_COOLDOWN_SECONDS", 3600, low=0),
         webhook_url=url,
         webhook_secret=secret,
+    )
+
+
+def _telemetry(read: _Reader) -> TelemetrySettings:
+    # Names as Azure sets them.
+    return TelemetrySettings(
+        connection_string=read.optional("APPLICATIONINSIGHTS_CONNECTION_STRING"),
+        worker_exports=read.optional("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY") in {"true", "1"},
+        role=read.optional("WEBSITE_SITE_NAME") or "facility-pulse",
+        instance=read.optional("WEBSITE_INSTANCE_ID") or "local",
     )
 
 

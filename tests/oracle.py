@@ -76,19 +76,35 @@ class Oracle:
         if not state.online:
             self._turn(facility, "online", session.started, "heartbeat")
 
-    def advance(self, watermark: int) -> None:
-        self.watermark = max(self.watermark, watermark)
+    def census(self, watermark: int, heard_after: int) -> tuple[int, int, bool]:
+        """Rule 7: sessions online without a goodbye, those of them heard after a moment, whether one of them is due."""
+        there = [(i, s) for (_, i), s in self.sessions.items() if s.life == "online" and s.beat > s.leave]
+        heard = {i for i, s in there if s.beat > heard_after}
+        return len({i for i, _ in there}), len(heard), any(s.beat + self.ttl <= watermark for _, s in there)
+
+    def advance(self, watermark: int, *, held: bool = False) -> None:
+        """`held` (rules 6 and 7): nobody expires and nothing is decided, but those who left end."""
+        if not held:
+            self.watermark = max(self.watermark, watermark)
         for facility in list(self.facilities):
-            over = sorted((self.due(s)[0], i) for i, s in self.online(facility) if self.due(s)[0] <= self.watermark)
-            for due, session_id in over:
-                self._end(facility, session_id, due, self.due(self.sessions[facility, session_id])[1])
-                state = self.facilities[facility]
-                rest = [s.started for _, s in self.online(facility)]
-                if not rest:
-                    self._turn(facility, "offline", *state.end)
-                elif min(rest) - state.end[0] >= SHORTEST_GAP and state.end[0] >= state.since:
-                    self._turn(facility, "offline", *state.end)
-                    self._turn(facility, "online", min(rest), "heartbeat")
+            self.advance_one(facility, watermark, held=held)
+
+    def advance_one(self, facility: str, watermark: int, *, held: bool = False) -> None:
+        """The same at one facility, ahead of its turn; for the others nothing is decided."""
+        over = sorted(
+            (self.due(s)[0], i)
+            for i, s in self.online(facility)
+            if self.due(s)[0] <= watermark and not (held and self.due(s)[1] == "expired")
+        )
+        for due, session_id in over:
+            self._end(facility, session_id, due, self.due(self.sessions[facility, session_id])[1])
+            state = self.facilities[facility]
+            rest = [s.started for _, s in self.online(facility)]
+            if not rest:
+                self._turn(facility, "offline", *state.end)
+            elif min(rest) - state.end[0] >= SHORTEST_GAP and state.end[0] >= state.since:
+                self._turn(facility, "offline", *state.end)
+                self._turn(facility, "online", min(rest), "heartbeat")
 
     def end(self, session_id: str, facilities: list[str], now: int, until: int) -> None:
         self.blocked[session_id] = max(until, self.blocked.get(session_id, 0))

@@ -20,12 +20,17 @@ def server_binary() -> str:
     return os.environ.get("REDIS_SERVER") or str(bundled)
 
 
+def free_port() -> int:
+    """Returns a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 @contextmanager
 def running_redis(directory: Path) -> Iterator[int]:
     """Runs a server without persistence in `directory` for the duration of the block; gives its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [
         server_binary(),
         "--port",
@@ -39,14 +44,15 @@ def running_redis(directory: Path) -> Iterator[int]:
     ]
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL)
     try:
-        _wait_until_listening(port)
+        wait_until_listening(port)
         yield port
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _wait_until_listening(port: int) -> None:
+def wait_until_listening(port: int) -> None:
+    """Returns when a server on this machine takes connections at the port."""
     deadline = time.monotonic() + 10
     while True:
         try:

@@ -15,12 +15,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
 _REQUEST_SECONDS = 30.0
+_STACK = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
 
 
 class SmokeError(Exception):
@@ -65,7 +67,8 @@ class Smoke:
         failed = [name for name, well in health.get("checks", {}).items() if not well]
         if failed or "checks" not in health:
             raise SmokeError(f"GET /health: {', '.join(failed) or health}")
-        self._note(f"healthy, pipeline lag {health['pipelineLagSeconds']} s, stale {health['stale']}")
+        lag = health["pipelineLagSeconds"]
+        self._note(f"healthy, pipeline lag {'not known yet' if lag is None else f'{lag} s'}")
         if health["stale"]:
             raise SmokeError("GET /health: the pipeline is stalled; ends of sessions are held back")
 
@@ -207,13 +210,20 @@ async def _until_it_answers(session: aiohttp.ClientSession, options: argparse.Na
 def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when the push came, 1 when something is wrong, 3 when this user cannot see a push."""
     parser = argparse.ArgumentParser(prog="python -m tools.smoke", description=main.__doc__)
-    parser.add_argument("api", metavar="API", help="address of the API, ends in /api")
+    parser.add_argument("api", nargs="?", metavar="API", help="ends in /api; default: the running local stack's")
     parser.add_argument("--token", help="access token; better in SMOKE_TOKEN, where `ps` does not show it")
     parser.add_argument("--identity", metavar="URL", help="issuer with the emulator's /token")
     parser.add_argument("--user", default="u-1", help="whom that issuer makes a token for (%(default)s)")
     parser.add_argument("--wait-seconds", type=float, default=0.0, help="for the app to become healthy (%(default)g)")
     parser.add_argument("--push-seconds", type=float, default=30.0, help="for the push (%(default)g)")
-    return asyncio.run(smoke(parser.parse_args(arguments), os.environ))
+    options = parser.parse_args(arguments)
+    if options.api is None:
+        try:
+            stack = json.loads(_STACK.read_text(encoding="utf-8"))
+        except OSError:
+            parser.error("API is missing, and no local stack is running (make up)")
+        options.api, options.identity = stack["api"], options.identity or stack["identity"]
+    return asyncio.run(smoke(options, os.environ))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,12 @@ class Pulse {
     this.#tokens = new Tokens(options.getToken, () => this.now());
     this.#api = new Api(options.address, this.#tokens);
     this.#reachability = new Reachability((stale, since) =>
-      this.#emit("stale", { regionId: null, stale, since: stale ? new Date(since).toISOString() : null, source: "client" }),
+      this.#emit("stale", {
+        regionId: null,
+        stale,
+        since: stale ? new Date(since).toISOString() : null,
+        source: "client",
+      }),
     );
     // In the next turn, so that whoever called can listen first.
     queueMicrotask(() => this.#begin());

@@ -35,31 +35,36 @@ var tests = [
   }
 ]
 
-// The product's own metrics. Two bad periods of five make an alert: one slow minute is a restart.
+// What the app measures of itself, once a minute (shared/pipeline/measures.py).
+var measured = 'traces | where message startswith "pipeline.measured " | extend found = parse_json(substring(message, 18))'
 var measures = [
   {
     name: 'detection-lag'
     severity: 2
     description: 'Ends of sessions are noticed more than 2 s after their deadline (99th percentile).'
-    query: 'customMetrics | where name == "facility_pulse.detection_lag" | summarize lag = percentile(valueMax, 99) by bin(timestamp, 1m)'
+    query: '${measured} | summarize lag = max(todouble(found.detectionLagP99Seconds))'
     column: 'lag'
     threshold: 2
+    window: 'PT5M'
   }
   {
     name: 'pipeline-lag'
     severity: 2
-    description: 'Ingestion is more than 5 s behind the clock.'
-    query: 'customMetrics | where name == "facility_pulse.pipeline_lag" | summarize lag = max(valueMax) by bin(timestamp, 1m)'
+    description: 'Ingestion is more than 5 s behind the clock, for five minutes.'
+    query: '${measured} | summarize lag = min(todouble(found.pipelineLagSeconds))'
     column: 'lag'
     threshold: 5
+    window: 'PT5M'
   }
   {
     name: 'set-aside'
     severity: 3
     description: 'Records that could not be understood were set aside.'
-    query: 'customMetrics | where name == "facility_pulse.dead_letters" | summarize records = sum(valueSum) by bin(timestamp, 1m)'
+    query: '${measured} | summarize records = max(toint(found.setAside)) - min(toint(found.setAside))'
     column: 'records'
     threshold: 0
+    // Twice the period, so that an increase between two looks is seen by one of them.
+    window: 'PT10M'
   }
 ]
 
@@ -147,9 +152,9 @@ resource measureAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       severity: measure.severity
       enabled: true
       evaluationFrequency: 'PT5M'
-      windowSize: 'PT5M'
+      windowSize: measure.window
       scopes: [applicationInsights.id]
-      // The metrics table is there only after the first telemetry.
+      // The table is there only after the first telemetry.
       skipQueryValidation: true
       autoMitigate: true
       criteria: {

@@ -45,6 +45,7 @@ var flex = hostingPlan == 'flex'
 var inVnet = !empty(subnetId)
 var runsFromPackage = !flex && !empty(packageUri)
 var python = '3.13'
+var coresOfSku = { EP1: 1, EP2: 2, EP3: 4 }
 
 // Signed in as the app's identity by Microsoft's driver; there is no password to hold.
 var sqlOptions = 'Uid=${identityClientId};Authentication=ActiveDirectoryMsi;Encrypt=yes;TrustServerCertificate=no;'
@@ -109,6 +110,8 @@ var premiumSettings = concat(
   [
     { name: 'FUNCTIONS_EXTENSION_VERSION', value: '~4' }
     { name: 'FUNCTIONS_WORKER_RUNTIME', value: 'python' }
+    // One Python process uses one core.
+    { name: 'FUNCTIONS_WORKER_PROCESS_COUNT', value: string(coresOfSku[premiumSku]) }
   ],
   runsFromPackage ? packageSettings : builtSettings
 )

@@ -1,7 +1,5 @@
 metadata description = 'What the Functions host keeps: leases, checkpoints, packages. No shared keys.'
 
-@minLength(3)
-@maxLength(24)
 param name string
 param location string
 param tags object

@@ -77,18 +77,18 @@ class Alerts:
     async def restore(self, states: Iterable[FacilityState], loss: int) -> None:
         """Rebuilds the lists from recorded states after a loss of Redis data at `loss` (ms).
 
-        What was due before the loss counts as announced, so that nobody is alerted twice.
+        What was due before the loss counts as announced, so that nobody is alerted twice. Where Redis holds an older
+        copy of the lists, what is recorded replaces it.
         """
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for state in states:
-                if state.status is not FacilityStatus.OFFLINE or state.since is None:
-                    continue
-                partition = keys.partition_of(state.facility_id)
-                announced = state.since + self._timing.after <= loss
-                pipe.zadd(
-                    partition.alerted if announced else partition.offline, {state.facility_id: state.since}, nx=True
-                )
+                partition, facility_id, since = keys.partition_of(state.facility_id), state.facility_id, state.since
+                for key in (partition.offline, partition.alerted, partition.recovered):
+                    pipe.zrem(key, facility_id)
+                if state.status is FacilityStatus.OFFLINE and since is not None:
+                    announced = since + self._timing.after <= loss
+                    pipe.zadd(partition.alerted if announced else partition.offline, {facility_id: since})
             await pipe.execute()
 
     async def _due(self, reached: int) -> dict[keys.Partition, list[str]]:

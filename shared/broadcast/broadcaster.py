@@ -25,6 +25,7 @@ from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.lease import Lease
+from shared.registry.sequences import Sequences
 from shared.stream.entries import AlertEntry, StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
 from shared.stream.setting_aside import SettingAside
@@ -54,7 +55,7 @@ class Broadcaster:
     ) -> None:
         self._group = group
         self._directory = directory
-        self._sender = RegionSender(client, push, now)
+        self._sender = RegionSender(client, Sequences(client, now), push, now)
         self._setting_aside = SettingAside(client, group, dead_letters)
         self._now = now
         self._lease = Lease(client, keys.BROADCAST_LEASE, LEASE_MS, wanted=keys.BROADCAST_WANTED)

@@ -1,11 +1,14 @@
 """Messages to browsers through Azure Web PubSub, and the addresses at which browsers connect."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import batched
 from typing import Any, Protocol
 
 import jwt
 from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.rest import HttpRequest
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
 from shared.connections import WebPubSubConnection
@@ -16,6 +19,9 @@ _CONNECT_SECONDS = 2
 _READ_SECONDS = 5
 _REFUSALS = frozenset({400, 413, 414, 415, 422})
 """Answers that are about the message. Others of the 4xx are about us (401, 403, 404) or the moment (408, 429)."""
+_API_VERSION = "2024-01-01"
+_USERS_IN_FILTER = 40
+"""A filter is limited to 8,192 characters."""
 
 
 class PushService(Protocol):
@@ -37,6 +43,10 @@ class PushService(Protocol):
 
     async def send_to_user(self, user_id: str, message: dict[str, Any]) -> None:
         """Returns when the service has taken the message for every connection of the user."""
+        ...
+
+    async def leave_group(self, group: str, user_ids: Sequence[str], unless_in: str) -> None:
+        """Takes the users' connections out of a group, except for those that are in the group `unless_in` too."""
         ...
 
     async def ping(self) -> None:
@@ -68,11 +78,23 @@ class WebPubSubPush:
 
     async def send_to_group(self, group: str, message: dict[str, Any]) -> None:
         """See `PushService`."""
-        await self._call(lambda client: client.send_to_group(group, message, content_type="application/json"))
+        await self._call(
+            lambda client: client.send_to_group(group, message, content_type="application/json"), sending=True
+        )
 
     async def send_to_user(self, user_id: str, message: dict[str, Any]) -> None:
         """See `PushService`."""
-        await self._call(lambda client: client.send_to_user(user_id, message, content_type="application/json"))
+        await self._call(
+            lambda client: client.send_to_user(user_id, message, content_type="application/json"), sending=True
+        )
+
+    async def leave_group(self, group: str, user_ids: Sequence[str], unless_in: str) -> None:
+        """See `PushService`."""
+        for users in batched(user_ids, _USERS_IN_FILTER, strict=False):
+            # User and region ids hold no quote, so none needs to be escaped.
+            anyone = " or ".join(f"userId eq '{user_id}'" for user_id in users)
+            content = {"groups": [group], "filter": f"({anyone}) and not ('{unless_in}' in groups)"}
+            await self._call(functools.partial(self._post, action=":removeFromGroups", content=content))
 
     async def ping(self) -> None:
         """See `PushService`."""
@@ -87,7 +109,7 @@ class WebPubSubPush:
             await self._credential.close()
             self._credential = None
 
-    async def _call(self, call: Callable[[WebPubSubServiceClient], Awaitable[Any]]) -> Any:
+    async def _call(self, call: Callable[[WebPubSubServiceClient], Awaitable[Any]], *, sending: bool = False) -> Any:
         if self._client is None:
             self._client = self._make_client()
         try:
@@ -95,12 +117,18 @@ class WebPubSubPush:
                 return await call(self._client)
         except HttpResponseError as error:
             detail = (error.message or type(error).__name__).splitlines()[0]
-            if error.status_code in _REFUSALS:
+            if sending and error.status_code in _REFUSALS:
                 raise PushRefusedError(f"{error.status_code}: {detail}") from error
             raise DependencyUnavailableError("webPubSub", detail) from error
         except (AzureError, OSError, TimeoutError) as error:
             detail = (str(error) or type(error).__name__).splitlines()[0]
             raise DependencyUnavailableError("webPubSub", detail) from error
+
+    async def _post(self, client: WebPubSubServiceClient, action: str, content: dict[str, Any]) -> None:
+        # A call of the REST API that the client has no method for.
+        url = f"/api/hubs/{self._connection.hub}/{action}?api-version={_API_VERSION}"
+        response = await client.send_request(HttpRequest("POST", url, json=content))
+        response.raise_for_status()
 
     def _make_client(self) -> WebPubSubServiceClient:
         options: dict[str, Any] = {

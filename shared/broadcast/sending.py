@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.broadcast import messages
 from shared.broadcast.outbox import Announcement, Batch, WaitingAnnouncement, WaitingChange
 from shared.broadcast.push import PushService
 from shared.errors import PushRefusedError
 from shared.registry import keys
 from shared.registry.client import redis_errors
+from shared.registry.sequences import Sequences
 from shared.stream.entries import AlertEntry
 from shared.stream.isolating import Outcome, isolate
 
@@ -23,8 +25,9 @@ _ALERT_SEQUENCE_SECONDS = 3600
 class RegionSender:
     """Sends to a region's group. One at a time per region, which the broadcaster sees to."""
 
-    def __init__(self, client: Redis, push: PushService, now: Callable[[], int]) -> None:
+    def __init__(self, client: Redis, sequences: Sequences, push: PushService, now: Callable[[], int]) -> None:
         self._client = client
+        self._sequences = sequences
         self._push = push
         self._now = now
 
@@ -33,7 +36,7 @@ class RegionSender:
 
         Raises DependencyUnavailableError; then some may have gone out.
         """
-        numbers = _Numbers(self._client, batch.region_id, self._now)
+        numbers = _Numbers(self._sequences, batch.region_id)
         if isinstance(batch.content, WaitingAnnouncement):
             return await self._send_announcement(batch.region_id, batch.content, numbers)
         sent: Sent = Outcome()
@@ -64,35 +67,27 @@ class RegionSender:
             numbers.used()
 
         outcome = await isolate(waiting, send, PushRefusedError)
+        metrics.announced((item.change for item in outcome.done), self._now())
         return Outcome(list(outcome.done), list(outcome.refused))
 
 
 class _Numbers:
     """Draws a region's numbers. One whose message was refused has reached nobody, and serves the next message."""
 
-    def __init__(self, client: Redis, region_id: str, now: Callable[[], int]) -> None:
-        self._client = client
-        self._key = keys.sequence(region_id)
-        self._now = now
+    def __init__(self, sequences: Sequences, region_id: str) -> None:
+        self._sequences = sequences
+        self._region_id = region_id
         self._held: int | None = None
 
     async def next(self) -> int:
         """Returns the number for the next message."""
         if self._held is None:
-            self._held = await self._draw()
+            self._held = await self._sequences.draw(self._region_id)
         return self._held
 
     def used(self) -> None:
         """Notes that a message with the number may be out."""
         self._held = None
-
-    async def _draw(self) -> int:
-        with redis_errors():
-            number = int(await self._client.incr(self._key))
-            if number == 1:
-                # A first number, or the data was lost: time in ms is ahead of any number drawn before.
-                number = int(await self._client.incrby(self._key, self._now()))
-        return number
 
 
 def _announcement(region_id: str, number: int, announcement: Announcement) -> dict[str, object]:

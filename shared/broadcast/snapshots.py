@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,21 @@ class Snapshot:
 
 
 class SnapshotCache:
-    """Keeps each region's snapshot for at most a second; never builds one twice at the same time."""
+    """Keeps each region's snapshot for at most a second; never builds one twice at the same time.
 
-    def __init__(self, registry: Registry, watermarks: Watermarks, now: Callable[[], int]) -> None:
+    `ensure` returns when the data to read is whole.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        watermarks: Watermarks,
+        now: Callable[[], int],
+        ensure: Callable[[], Awaitable[None]],
+    ) -> None:
         self._registry = registry
         self._watermarks = watermarks
+        self._ensure = ensure
         self._now = now
         self._held: dict[str, Snapshot] = {}
         self._builds: dict[tuple[str, int], asyncio.Task[Snapshot]] = {}
@@ -59,6 +69,8 @@ class SnapshotCache:
         return await asyncio.shield(build)
 
     async def _build(self, view: DirectoryView, region_id: str) -> Snapshot:
+        # Data that Redis has just lost must not look like facilities that went offline.
+        await self._ensure()
         as_of = self._now()
         entries = view.facilities_in(region_id)
         # The number comes before the states, so that these hold every change of the messages up to that number.

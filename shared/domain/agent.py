@@ -1,6 +1,7 @@
 """What is known of an agent: one status per user, from their first session to the end of their last."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from shared.domain.heartbeat import AgentStatus
 
@@ -36,14 +37,31 @@ class Agent:
         return len({session for _, session in self.presences})
 
 
+class PresenceKind(StrEnum):
+    """`BEGAN` and `ENDED` name one session; `PRESENT` all that the user has there: it corrects what was known."""
+
+    BEGAN = "began"
+    ENDED = "ended"
+    PRESENT = "present"
+
+
 @dataclass(frozen=True, slots=True)
 class PresenceEvent:
-    """A session's presence at a facility began, or ended, at a moment (ms); `entry_id` is its place in the order."""
+    """Something happened to a user's presence at a facility, at a moment (ms); `entry_id` is its place in the order."""
 
     entry_id: str
-    began: bool
+    kind: PresenceKind
     facility_id: str
     user_id: str
-    session_id: str
+    session_ids: tuple[str, ...]
     at: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegionMove:
+    """A change of the directory that took a user out of regions, or into some."""
+
+    user_id: str
+    left: frozenset[str]
+    joined: frozenset[str]

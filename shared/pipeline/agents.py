@@ -121,7 +121,7 @@ class AgentAnnouncer:
 
     async def _send(self, entries: Sequence[Entry]) -> int:
         """Sends what entries tell, of each agent the newest status alone; returns how many messages that made."""
-        statuses: dict[str, AgentEntry] = {}
+        statuses: dict[tuple[str, frozenset[str] | None], AgentEntry] = {}
         sessions: list[SessionEntry] = []
         for entry in entries:
             try:
@@ -130,21 +130,22 @@ class AgentAnnouncer:
                 await self._dead_letters.add(AGENTS, str(error), repr(entry.fields).encode(), entry=entry.entry_id)
                 continue
             if isinstance(parsed, AgentEntry):
-                held = statuses.get(parsed.user_id)
+                held = statuses.get(key := (parsed.user_id, parsed.region_ids))
                 if held is None or parsed.since >= held.since:
-                    statuses[parsed.user_id] = parsed
+                    statuses[key] = parsed
             else:
                 sessions.append(parsed)
-        regions = await self._regions(list(statuses))
+        regions = await self._regions([user_id for user_id, _ in statuses])
         sends = [
             self._to_user(session.user_id, messages.session_ended(session.session_id, session.reason))
             for session in sessions
         ]
-        for user_id, news in statuses.items():
+        for (user_id, only), news in statuses.items():
             message = messages.agent_status(user_id, news.status, news.since)
-            wanted = regions[user_id] if news.region_ids is None else news.region_ids
-            sends.append(self._to_user(user_id, message))
-            sends += [self._to_group(messages.agents_group(region_id), message) for region_id in sorted(wanted)]
+            if only is None:
+                sends.append(self._to_user(user_id, message))
+            told = regions[user_id] if only is None else only - regions[user_id]
+            sends += [self._to_group(messages.agents_group(region_id), message) for region_id in sorted(told)]
         results = await asyncio.gather(*sends, return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):

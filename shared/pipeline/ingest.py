@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
+from shared import metrics
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.heartbeat import Heartbeat
 from shared.events.codec import Canary, ForeignEventError, Packet, decode
@@ -54,13 +55,16 @@ class HeartbeatIngest:
         self._agents = agents
         self._follower = follower
 
-    async def apply(self, events: Sequence[StreamEvent]) -> IngestResult:
+    async def apply(self, events: Sequence[StreamEvent], partition_id: str | None = None) -> IngestResult:
         """Applies every event and notes the canaries among them; returns what the heartbeats did.
 
+        `partition_id`: the Event Hubs partition they come from, if known; a gap in its numbers shows a loss of data.
         An event that is none of ours is set aside with its reason, the others proceed. Raises
         DependencyUnavailableError or DirectoryMissingError: then the whole batch is to be given again.
         """
-        await self._recovery.ensure()
+        numbers = [event.sequence_number for event in events if event.sequence_number is not None]
+        await self._recovery.ensure(partition_id if numbers else None, min(numbers, default=0))
+        await self._sweep.tell_stall()
         heartbeats: list[Heartbeat] = []
         canaries: dict[str, int] = {}
         for event in events:
@@ -81,6 +85,8 @@ class HeartbeatIngest:
         if canaries:
             # Only now: a canary vouches for everything in front of it.
             await self._watermarks.record(canaries)
+        if partition_id is not None and numbers:
+            await self._recovery.applied(partition_id, max(numbers))
         if result.changes:
             self._broadcaster.wake()
         if result.began or result.said:
@@ -98,6 +104,10 @@ class HeartbeatIngest:
                 await self._agents.hear(done.said)
             result += done
             unassigned += Counter(facility_id for facility_id, _ in chunk)[UNASSIGNED]
+        metrics.heartbeats.add(len(heartbeats))
+        metrics.duplicates.add(result.duplicates)
+        metrics.late.add(result.late)
+        metrics.unassigned.add(unassigned)
         await self._registry.count(
             {
                 "heartbeats": len(heartbeats),

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from redis.asyncio import Redis
 
-from shared import telemetry
+from shared import metrics, telemetry
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.facility import FacilityChange
 from shared.domain.session import EndedSession
 from shared.errors import PulseError
+from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.bounds import StreamBounds
 from shared.pipeline.projections import Projection, connectivity, newest, status_change
 from shared.pipeline.recovery import Recovery
@@ -63,6 +64,7 @@ class SessionMonitor:
         dead_letters: DeadLetters,
         recovery: Recovery,
         broadcaster: Broadcaster,
+        agent_upkeep: AgentUpkeep,
         retention: Retention,
         now: Callable[[], int],
     ) -> None:
@@ -72,6 +74,7 @@ class SessionMonitor:
         self._core = core_store
         self._recovery = recovery
         self._broadcaster = broadcaster
+        self._agent_upkeep = agent_upkeep
         self._retention = retention
         self._now = now
         self._lease = Lease(client, keys.MONITOR_LEASE, _LEASE_MS)
@@ -100,7 +103,8 @@ class SessionMonitor:
         1. The core database: its directory is published if it changed, and each facility's newest change written.
         2. The private database: status changes, ended sessions (which only then leave Redis), sessions ended by
            command; what is old is pruned.
-        3. Streams are trimmed and watched.
+        3. Users whom the directory moved are told of; agents are compared with the sessions.
+        4. Streams are trimmed and watched; what is online is counted.
         A step that fails keeps no other from its turn; the first failure is raised at the end. Raises
         DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
         """
@@ -113,15 +117,15 @@ class SessionMonitor:
                 if await steps.run("core database", self._prepare("core", self._core.migrate), otherwise=False):
                     directory = await steps.run("directory", self.refresh_directory(), otherwise=False)
                     await steps.run("connectivity", self._connectivity.run(), otherwise=0)
-                if await steps.run(
-                    "private database", self._prepare("monitor", self._monitor.migrate), otherwise=False
-                ):
+                if await steps.run("own database", self._prepare("monitor", self._monitor.migrate), otherwise=False):
                     await steps.run("recovery", self._recovery.ensure(), otherwise=None)
                     changes = await steps.run("history", self._history.run(), otherwise=0)
                     sessions = await steps.run("session log", self._session_log.run(), otherwise=0)
                     await steps.run("ended sessions", self._keep_ended_ids(), otherwise=None)
                     await steps.run("pruning", self._prune(), otherwise=None)
+                await steps.run("agents", self._agent_upkeep.run(), otherwise=None)
                 await steps.run("streams", self._bounds.keep(), otherwise=None)
+                await steps.run("census", self._count_sessions(), otherwise=None)
         finally:
             await self._lease.release()
         result = MonitorResult(changes, sessions, directory)
@@ -168,6 +172,10 @@ class SessionMonitor:
             # A minute's overlap: clocks differ between the processes that end sessions.
             self._ended_ids_saved = max(row.until for row in rows) - 60_000
         await self._registry.unblock(self._now())
+
+    async def _count_sessions(self) -> None:
+        now = self._now()
+        metrics.counted((await self._registry.census(now, now)).online)
 
     async def _prune(self) -> None:
         now = self._now()

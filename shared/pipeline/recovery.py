@@ -1,19 +1,31 @@
-"""After a loss of Redis data: facilities, and sessions ended by command, come back from SQL."""
+"""After a loss of Redis data: facilities, and sessions ended by command, come back from SQL.
+
+How a loss is noticed:
+
+1. `epoch` is missing: the data is gone.
+2. `progress`, which every process raises before it touches the data, is not above what this process saw last: the
+   server has gone back to an older copy.
+3. The next event of an Event Hubs partition does not follow the newest one applied: it was applied to data that is
+   gone. So a loss is noticed even when no process remembers anything.
+
+Between a restart of the server that nobody remembers anything from before, and that event, messages already go out: so
+their numbers jump ahead by then, loss or not.
+"""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from redis.asyncio import Redis
 
 from shared.alerts.alerts import Alerts
-from shared.domain.facility import FacilityStatus
 from shared.domain.pipeline import PipelineState
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
-from shared.registry.client import redis_errors
+from shared.registry.client import redis_errors, run_ids, text
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
+from shared.registry.sequences import Sequences
 from shared.registry.watermarks import Watermarks
 from shared.store.ports import MonitorStore
 
@@ -22,53 +34,145 @@ logger = logging.getLogger(__name__)
 VERSION_JUMP = 1_000
 """More changes of one facility than a monitor period can hold back from SQL."""
 _LEASE_MS = 30_000
+_LOOKS = 20
+"""How often a call looks whether another process has restored the data; then it fails, to be repeated."""
+_LOOK_SECONDS = 0.1
 
 
 class Recovery:
-    """Keeps the epoch: the moment at which the present Redis data began."""
+    """Keeps the epoch: the moment (ms) at which the present Redis data began. It only rises.
+
+    `publish_directory` puts the core database's directory in force where Redis has none.
+    """
 
     def __init__(
         self,
         client: Redis,
         registry: Registry,
         watermarks: Watermarks,
+        sequences: Sequences,
         alerts: Alerts,
         store: MonitorStore,
+        publish_directory: Callable[[], Awaitable[object]],
         now: Callable[[], int],
     ) -> None:
         self._client = client
         self._registry = registry
         self._watermarks = watermarks
+        self._sequences = sequences
         self._alerts = alerts
         self._store = store
+        self._publish_directory = publish_directory
         self._now = now
         self._lease = Lease(client, keys.RECOVERY_LEASE, _LEASE_MS)
+        self._seen = (0, 0)
+        self._watermark: int | None = None
 
-    async def ensure(self) -> None:
+    async def ensure(self, partition_id: str | None = None, first: int = 0) -> None:
         """Returns when Redis holds what SQL knows; does work only at a first start and after a loss.
 
+        With `partition_id` also when the event with the sequence number `first` of that Event Hubs partition may be
+        applied: nothing is missing between it and those applied before.
         Raises DependencyUnavailableError if another process is at it, or Redis or SQL is away.
         """
+        # What was seen before this question is asked: answers to concurrent questions may overtake one another.
+        seen = self._seen
         with redis_errors():
-            if await self._client.exists(keys.EPOCH):
-                return
+            pipe = self._client.pipeline(transaction=False)
+            pipe.get(keys.EPOCH)
+            pipe.incr(keys.PROGRESS)
+            if partition_id is not None:
+                pipe.hget(keys.APPLIED, partition_id)
+            raw, progress, *applied = await pipe.execute()
+        if raw is None:
+            await self._begin_epoch(None, "the data is gone")
+            return
+        found = int(raw), int(progress)
+        if seen == (0, 0):
+            await self._meet_server()
+        self._seen = max(self._seen, found)
+        if found <= seen:
+            await self._begin_epoch(found[0], f"progress {found} is not after {seen}")
+        elif applied and applied[0] is not None and first > int(applied[0]) + 1:
+            gap = f"partition {partition_id} goes on with event {first} after {int(applied[0])}"
+            await self._begin_epoch(found[0], gap)
+
+    async def applied(self, partition_id: str, last: int) -> None:
+        """Notes the newest event applied of an Event Hubs partition. Raises DependencyUnavailableError("redis")."""
+        with redis_errors():
+            known = await self._client.hget(keys.APPLIED, partition_id)
+            if known is None or int(known) < last:
+                await self._client.hset(keys.APPLIED, partition_id, str(last))
+
+    async def vouch(self) -> None:
+        """Notes that the data of the server as it runs now is what this process knew; call it after `ensure`."""
+        await self._meet_server(is_known=True)
+
+    def note(self, watermark: int | None) -> None:
+        """Remembers how far the pipeline was, in case that Redis forgets it."""
+        self._watermark = watermark if watermark is not None else self._watermark
+
+    async def _begin_epoch(self, broken: int | None, evidence: str) -> None:
         if not await self._lease.acquire():
-            raise DependencyUnavailableError("redis", "its data is being restored from SQL")
+            await self._wait_for_another(broken)
+            return
         try:
-            await self._restore()
+            # Otherwise another process has done it meanwhile.
+            if await self._epoch() == broken:
+                await self._restore(broken, evidence)
         finally:
             await self._lease.release()
 
-    async def _restore(self) -> None:
+    async def _wait_for_another(self, broken: int | None) -> None:
+        for _ in range(_LOOKS):
+            if await self._epoch() != broken:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+        raise DependencyUnavailableError("redis", "its data is being restored from SQL")
+
+    async def _meet_server(self, *, is_known: bool = False) -> None:
+        with redis_errors():
+            run_id = await run_ids(self._client)
+            vouched = await self._client.get(keys.SERVER)
+            if vouched is not None and text(vouched) == run_id:
+                return
+            if not is_known:
+                await self._sequences.renew(self._now())
+            await self._client.set(keys.SERVER, run_id)
+
+    async def _epoch(self) -> int | None:
+        with redis_errors():
+            epoch = await self._client.get(keys.EPOCH)
+        return None if epoch is None else int(epoch)
+
+    async def _restore(self, broken: int | None, evidence: str) -> None:
         now = self._now()
+        epoch = max(now, self._seen[0] + 1, (broken or 0) + 1)
         await asyncio.to_thread(self._store.migrate)
         states = await asyncio.to_thread(self._store.facility_states)
         ended = await asyncio.to_thread(self._store.ended_ids, now)
+        is_loss = bool(states) or broken is not None or self._seen != (0, 0)
+        if is_loss:
+            # Before anything else can be announced, and under a number above all before.
+            await self._sequences.renew(epoch)
+            stopped_at = now if self._watermark is None else min(now, self._watermark)
+            await self._watermarks.save(PipelineState(stale_since=stopped_at), now, before=None, announce="lost")
+        with redis_errors():
+            await self._client.delete(keys.APPLIED)
         restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP)
+        if is_loss:
+            await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
         await self._alerts.restore(states, now)
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
-        if any(state.status == FacilityStatus.ONLINE for state in states):
-            await self._watermarks.save(PipelineState(stale_since=now), now, announce=True)
+        if is_loss:
+            await self._publish_directory()
         with redis_errors():
-            await self._client.set(keys.EPOCH, now)
-        logger.info("a new epoch of Redis data begins: %d facilities, %d ended sessions from SQL", restored, len(ended))
+            await self._client.set(keys.EPOCH, epoch)
+        self._seen = max(self._seen, (epoch, 0))
+        logger.warning(
+            "epoch %d begins (%s): %d facilities, %d ended sessions from SQL",
+            epoch,
+            evidence if is_loss else "first start",
+            restored,
+            len(ended),
+        )

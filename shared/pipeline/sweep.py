@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.alerts.alerts import Alerts
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.pipeline import PipelineState, PipelineTiming, observe
 from shared.errors import DependencyUnavailableError, PulseError
 from shared.pipeline.agents import AgentFollower
 from shared.pipeline.recovery import Recovery
+from shared.pipeline.silence import SilenceWatch
 from shared.registry import keys
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry, SweepResult
@@ -52,6 +55,7 @@ class SessionSweep:
         follower: AgentFollower,
         alerts: Alerts,
         timing: PipelineTiming,
+        silence: SilenceWatch,
         now: Callable[[], int],
     ) -> None:
         self._registry = registry
@@ -62,6 +66,7 @@ class SessionSweep:
         self._follower = follower
         self._alerts = alerts
         self._timing = timing
+        self._silence = silence
         self._now = now
         self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
         self._task: asyncio.Task[None] | None = None
@@ -71,18 +76,20 @@ class SessionSweep:
 
         1. Canaries go out; those back within 300 ms, and earlier ones, tell the watermark.
         2. While the watermark is too far behind the clock nobody ends (contract, rule 6).
-        3. Otherwise every partition is swept up to it.
-        4. Unless the pipeline is stale, alerts are raised for whoever has been offline for too long.
+        3. When so few are heard that they cannot all have gone, only those who left end (rule 7).
+        4. Otherwise every partition is swept up to it.
+        5. Unless the pipeline is stale, alerts are raised for whoever has been offline for too long.
         Does nothing while another process sweeps. Raises DependencyUnavailableError.
         """
         if not await self._lease.acquire():
             return SweepResult()
         try:
             await self._recovery.ensure()
+            await self._recovery.vouch()
             state = await self._observe()
             result = SweepResult()
-            if state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
-                result = await self._sweep_all(state.watermark, state.hold_until or 0)
+            if state is not None and state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
+                result = await self._sweep_all(state.watermark, state.nobody_expires_until)
                 if not state.stale:
                     await self._alerts.announce(state.watermark)
         finally:
@@ -106,14 +113,21 @@ class SessionSweep:
         watermark = max((mark for mark in (state.watermark, ingested) if mark is not None), default=None)
         if watermark is None or not state.may_end_sessions(self._now(), self._timing):
             return SweepResult()
+        if await self._silence.forbids(state, watermark, self._now()):
+            return SweepResult()
         result = await self._registry.sweep_facility(
-            facility_id, partition, watermark, hold_until=state.hold_until or 0
+            facility_id, partition, watermark, hold_until=state.nobody_expires_until
         )
         if result.changes:
             self._broadcaster.wake()
         if result.ended:
             self._follower.wake()
         return result
+
+    async def tell_stall(self) -> None:
+        """Returns when a stall up to now is announced, so that clients hear of it before anything ingested after it."""
+        while await self._told(await self._watermarks.load()) is None:
+            pass
 
     async def wake_if_late(self) -> None:
         """Sweeps in the background when the last sweep is over 1.2 s old: a timer's holder may have died."""
@@ -135,8 +149,11 @@ class SessionSweep:
         except PulseError as error:
             logger.warning("sweep not finished, the next one goes on: %s", error)
 
-    async def _observe(self) -> PipelineState:
-        before = await self._watermarks.load()
+    async def _observe(self) -> PipelineState | None:
+        """Returns the state at the new watermark; None when another process has looked meanwhile."""
+        before = await self._told(await self._watermarks.load())
+        if before is None:
+            return None
         try:
             sent = await self._canaries.send_canaries(self._now())
             ingested = await self._await_canaries(sent)
@@ -146,8 +163,29 @@ class SessionSweep:
             ingested = None
         now = self._now()
         after = observe(before, ingested, now, self._timing)
-        await self._watermarks.save(after, now, announce=after.stale != before.stale)
-        return after
+        backlog = 0 if after.watermark is None else await self._registry.count_due(after.watermark)
+        if after.may_end_sessions(now, self._timing):
+            after = await self._silence.look(after, now, backlog)
+        metrics.swept(after, now, backlog)
+        return await self._saved(before, after, now)
+
+    async def _told(self, state: PipelineState) -> PipelineState | None:
+        """Returns the state with a stall that is not known yet announced; None when another process was first."""
+        self._recovery.note(state.watermark)
+        now = self._now()
+        if state.stale_since is not None or not state.is_stalled(now, self._timing):
+            return state
+        told = await self._saved(state, observe(state, None, now, self._timing), now)
+        self._broadcaster.wake()
+        return told
+
+    async def _saved(self, before: PipelineState, after: PipelineState, now: int) -> PipelineState | None:
+        cause = None
+        if after.stale != before.stale:
+            cause = "silence" if after.stale_since is None and before.stale_since is None else "stalled"
+        saved = await self._watermarks.save(after, now, before=before, announce=cause)
+        self._recovery.note(after.watermark)
+        return replace(after, swept_at=now) if saved else None
 
     async def _await_canaries(self, sent: Mapping[str, int]) -> int | None:
         partitions = await self._canaries.partition_ids()

@@ -16,13 +16,12 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import Any
 from zlib import crc32
 
 import msgpack
 from redis.asyncio import Redis
 
-from shared.domain.agent import STATUS_CODES, STATUSES, Agent, PresenceEvent, Saying
+from shared.domain.agent import STATUS_CODES, STATUSES, Agent, PresenceEvent, RegionMove, Saying
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 from shared.registry.keys import Partition, UserPartition
@@ -49,6 +48,7 @@ class Agents:
         self._say = load(client, "agents/say")
         self._list = load(client, "agents/list")
         self._forget = load(client, "agents/forget")
+        self._move = load(client, "agents/move")
 
     async def follow(self, sources: Mapping[Partition, Sequence[PresenceEvent]]) -> tuple[int, int]:
         """Applies entries of `presence` streams, each stream's in order; returns how many agents came and went."""
@@ -61,11 +61,14 @@ class Agents:
                     (
                         int(milliseconds),
                         int(number),
-                        int(entry.began),
+                        entry.kind,
                         entry.user_id,
                         bucket,
-                        struct.pack(">II", *presence(entry.facility_id, entry.session_id)),
-                        entry.session_id,
+                        b"".join(
+                            struct.pack(">II", *presence(entry.facility_id, session_id))
+                            for session_id in (entry.session_ids or ("",))
+                        ),
+                        entry.session_ids[0] if entry.session_ids else "",
                         entry.at,
                         entry.reason,
                     )
@@ -104,11 +107,32 @@ class Agents:
 
     async def get(self, user_id: str) -> Agent | None:
         """Returns a live agent, or None."""
-        partition, bucket = keys.place_of_user(user_id)
+        return (await self.get_all([user_id])).get(user_id)
+
+    async def get_all(self, user_ids: Sequence[str]) -> dict[str, Agent]:
+        """Returns those of the users who are live agents."""
         with redis_errors():
-            packed: Any = await self._client.hget(partition.bucket(bucket), user_id)
-        agent = None if packed is None else _agent(user_id, packed)
-        return agent if agent is not None and agent.presences else None
+            pipe = self._client.pipeline(transaction=False)
+            for user_id in user_ids:
+                partition, bucket = keys.place_of_user(user_id)
+                pipe.hget(partition.bucket(bucket), user_id)
+            replies = await pipe.execute()
+        agents = (_agent(user_id, packed) for user_id, packed in zip(user_ids, replies, strict=True) if packed)
+        return {agent.user_id: agent for agent in agents if agent.presences}
+
+    async def move(self, moves: Iterable[RegionMove], now: int) -> int:
+        """Has those agents among the users who are online announced in their new regions, and gone from the old."""
+        groups: dict[UserPartition, list[tuple[str, int, str]]] = {}
+        for move in moves:
+            partition, bucket = keys.place_of_user(move.user_id)
+            groups.setdefault(partition, []).append((move.user_id, bucket, "/".join(sorted(move.left))))
+        with redis_errors():
+            return sum(
+                [
+                    await self._move(keys=partition.script_keys(), args=[partition.tag, now, msgpack.packb(rows)])
+                    for partition, rows in groups.items()
+                ]
+            )
 
     async def read(self, start: Position, count: int) -> tuple[list[Agent], Position | None]:
         """Returns about `count` entries behind a position, those without presences too, and the last one's position.

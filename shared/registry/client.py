@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
@@ -39,6 +39,8 @@ _UNAVAILABLE = (
     AuthenticationError,
 )
 
+_CONNECTIONS = 64
+
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
@@ -60,18 +62,39 @@ def scored(reply: Iterable[Any]) -> dict[str, int]:
 
 
 def connect(settings: "RedisSettings", credentials: "CredentialProvider | None" = None) -> "Redis":
-    """Returns a client with its own connection pool; nothing is sent before its first call."""
-    host, port = settings.hosts[0]
-    return Redis(
-        host=host,
-        port=port,
-        username=None if credentials else settings.username,
-        password=None if credentials else settings.password,
-        credential_provider=credentials,
-        ssl=settings.ssl,
-        socket_timeout=5,
-        socket_connect_timeout=2,
-        health_check_interval=30,
+    """Returns a client with its own connections; nothing is sent before its first call.
+
+    Several endpoints in the settings are nodes of a Redis Cluster, whose client has the same methods. When all
+    connections are busy a call waits for one: a burst must not look like a failure of Redis.
+    """
+    options: dict[str, Any] = {
+        "username": None if credentials else settings.username,
+        "password": None if credentials else settings.password,
+        "credential_provider": credentials,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "health_check_interval": 30,
         # One quick retry bridges a connection that died while idle; longer outages are the caller's to handle.
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+    }
+    if len(settings.hosts) > 1:
+        # Not needed otherwise, and it takes a while to import.
+        from redis.asyncio.cluster import ClusterNode, RedisCluster  # noqa: PLC0415
+
+        nodes = [ClusterNode(host, port) for host, port in settings.hosts]
+        return cast("Redis", RedisCluster(startup_nodes=nodes, ssl=settings.ssl, **options))
+    host, port = settings.hosts[0]
+    connection_class = SSLConnection if settings.ssl else Connection
+    return Redis.from_pool(
+        BlockingConnectionPool(
+            _CONNECTIONS, timeout=5, connection_class=connection_class, host=host, port=port, **options
+        )
     )
+
+
+async def run_ids(client: Redis) -> str:
+    """Returns the run ids of the server, or of all nodes of the cluster: another text after a restart."""
+    info = await client.info("server")
+    # A cluster's client answers by node.
+    nodes = [info] if "run_id" in info else info.values()
+    return ",".join(sorted(str(node["run_id"]) for node in nodes))

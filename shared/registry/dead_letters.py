@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from shared import telemetry
+from shared import metrics, telemetry
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 
@@ -47,6 +47,7 @@ class DeadLetters:
             "body": base64.b64encode(body[:MAX_BODY]).decode(),
             **details,
         }
+        metrics.dead_letters.add(1, {"source": source})
         with redis_errors():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.xadd(keys.dead_letters(source), entry, maxlen=KEPT, approximate=True)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import batched
 from zlib import crc32
 
 from redis.asyncio import Redis
@@ -140,15 +141,24 @@ class DirectoryPublisher:
     async def fingerprint(self) -> str | None:
         """Returns the fingerprint of the published directory; None when none is published."""
         with redis_errors():
-            published, value = await self._client.mget([keys.DIRECTORY_GENERATION, keys.DIRECTORY_FINGERPRINT])
+            published = await self._client.get(keys.DIRECTORY_GENERATION)
+            value = await self._client.get(keys.DIRECTORY_FINGERPRINT)
         return text(value) if published is not None and value is not None else None
 
     async def publish(self, directory: Directory, fingerprint: str) -> list[Departure]:
-        """Puts a directory in force for every process; returns the facilities that left their region by it."""
+        """Puts a directory in force for every process; returns the facilities that left their region by it.
+
+        Users who left or joined regions are written to the stream of moves, before the directory is in force: what a
+        crash repeats is harmless, what it forgot would stay untold.
+        """
+        before: Mapping[str, FacilityEntry] = {}
         try:
-            before: Mapping[str, FacilityEntry] = (await self._cache.view()).facilities
+            view = await self._cache.view()
         except DirectoryMissingError:
-            before = {}
+            pass
+        else:
+            before = view.facilities
+            await self._note_moves(view, directory)
         with redis_errors():
             generation = await self._next_generation()
             await self._write(
@@ -180,6 +190,26 @@ class DirectoryPublisher:
             generation = int(await self._client.incrby(counter, seconds * 1000 + microseconds // 1000))
         return generation
 
+    async def _note_moves(self, before: DirectoryView, after: Directory) -> None:
+        unseen = set(after.facilities_of_user)
+        moves: list[tuple[str, set[str], set[str]]] = []
+        with redis_errors():
+            rows = self._client.hscan_iter(keys.directory_users(before.generation), count=_CHUNK)
+            async for raw_user_id, row in rows:
+                user_id = text(raw_user_id)
+                unseen.discard(user_id)
+                was = {entry.region_id for entry in map(before.facility, json.loads(row)[1:]) if entry is not None}
+                now = _regions(after, user_id)
+                if was != now:
+                    moves.append((user_id, was - now, now - was))
+            moves += [(user_id, set(), _regions(after, user_id)) for user_id in unseen]
+            for chunk in batched(moves, _CHUNK, strict=False):
+                pipe = self._client.pipeline(transaction=False)
+                for user_id, left, joined in chunk:
+                    gone, new = "/".join(sorted(left)), "/".join(sorted(joined))
+                    pipe.xadd(keys.REGION_MOVES, {"user": user_id, "left": gone, "joined": new})
+                await pipe.execute()
+
     async def _write(self, key: str, rows: Mapping[str, str]) -> None:
         items = list(rows.items())
         for start in range(0, len(items), _CHUNK):
@@ -189,6 +219,11 @@ class DirectoryPublisher:
 def _entry(facility_id: str, row: bytes) -> FacilityEntry:
     county_id, region_id, name = json.loads(row)
     return FacilityEntry(facility_id, name, county_id, region_id)
+
+
+def _regions(directory: Directory, user_id: str) -> set[str]:
+    facilities = directory.facilities_of_user.get(user_id, ())
+    return {region_id for region_id in map(directory.region_of, facilities) if region_id is not None}
 
 
 def _facility_rows(directory: Directory) -> dict[str, str]:

@@ -10,18 +10,23 @@ from itertools import batched
 import msgpack
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.domain.agent import Saying
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
+from shared.domain.silence import Census
 from shared.registry import keys
 from shared.registry.client import redis_errors, scored, text
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
 from shared.registry.scripts import load
+from shared.registry.sequences import newest_sequences
 
 _REASONS = ("heartbeat", "expired", "left", "ended")
 _ONLINE = 0
+_CENSUS_SAMPLE = 512
+"""Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
 UNASSIGNED = ""
 """The facility of sessions that belong to none: kept and counted, never announced."""
 
@@ -84,6 +89,8 @@ class Registry:
         self._restore = load(client, "restore")
         self._heard = load(client, "heard")
         self._attest = load(client, "attest")
+        self._census = load(client, "census")
+        self._look_again = load(client, "look_again")
 
     async def ingest(self, placed: Iterable[tuple[str, Heartbeat]]) -> IngestResult:
         """Applies heartbeats, each to the facility it is paired with (`UNASSIGNED` for none); returns what they did.
@@ -111,6 +118,7 @@ class Registry:
                 )
             )
         total = sum((IngestResult(*counts[:6]) for counts in results), IngestResult())
+        metrics.transitions.add(total.changes)
         return replace(total, said=_sayings(said, [unsaid for *_, unsaid in results if unsaid]))
 
     async def sweep(
@@ -127,6 +135,49 @@ class Registry:
     ) -> SweepResult:
         """Ends what is due at `watermark` in one facility, out of turn."""
         return await self._call_sweep(partition, watermark, 1, hold_until, facility_id)
+
+    async def count_due(self, watermark: int) -> int:
+        """Returns how many facilities wait to be looked at."""
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_PARTITIONS:
+                pipe.zcount(partition.deadlines, "-inf", watermark)
+            return sum(await pipe.execute())
+
+    async def census(self, watermark: int, heard_after: int) -> Census:
+        """Counts the sessions online that did not say goodbye, and those of them heard after a moment (ms).
+
+        Up to about 8,000 the count is exact and a session at several facilities counts once; beyond, every partition
+        is sampled, and each of its presences counts.
+        """
+        with redis_errors():
+            replies = await asyncio.gather(
+                *(
+                    self._census(
+                        keys=partition.script_keys(),
+                        args=[*self._common(partition), watermark, heard_after, _CENSUS_SAMPLE],
+                    )
+                    for partition in keys.ALL_PARTITIONS
+                )
+            )
+        due = any(reply[2] for reply in replies)
+        if all(reply[3] for reply in replies):
+            heard = {identity for reply in replies for identity in reply[4]}
+            silent = {identity for reply in replies for identity in reply[5]} - heard
+            return Census(len(heard) + len(silent), len(heard), due)
+        return Census(sum(reply[0] for reply in replies), sum(reply[1] for reply in replies), due)
+
+    async def look_again(self, hold_until: int, watermark: int) -> None:
+        """Makes the next sweep look at everybody who was put off until `hold_until` (ms) by a hold that is over."""
+        with redis_errors():
+            await asyncio.gather(
+                *(
+                    self._look_again(
+                        keys=partition.script_keys(), args=[*self._common(partition), hold_until, watermark]
+                    )
+                    for partition in keys.ALL_PARTITIONS
+                )
+            )
 
     async def end_session(
         self, user_id: str, session_id: str, facility_ids: Iterable[str], now: int, until: int
@@ -145,7 +196,9 @@ class Registry:
                     for partition, facilities in places.items()
                 )
             )
-        return SweepResult(sum(ended for ended, _ in results), sum(changes for _, changes in results))
+        total = SweepResult(sum(ended for ended, _ in results), sum(changes for _, changes in results))
+        metrics.transitions.add(total.changes)
+        return total
 
     async def purge(self, logged: Sequence[EndedSession]) -> int:
         """Lets go of ended sessions that SQL now holds; returns how many went at once, the sweep takes the others."""
@@ -185,26 +238,36 @@ class Registry:
     async def restore(self, states: Iterable[FacilityState], loss: int, *, version_jump: int) -> int:
         """Rebuilds facilities from their recorded states after a loss of Redis data at `loss`; returns how many.
 
+        Of a facility that an older copy of the data still holds the newer state counts; all sessions are forgotten.
         Versions jump ahead by more than can have been lost, so that none is used twice.
         """
-        groups: dict[Partition, list[tuple[str, int, int, int, int]]] = {}
+        rows: dict[Partition, list[tuple[str, int, int, int, int]]] = {each: [] for each in keys.ALL_PARTITIONS}
         for state in states:
             online = int(state.status == FacilityStatus.ONLINE)
             reason = _REASONS.index(state.reason) if state.reason in _REASONS else 0
-            row = (state.facility_id, online, state.since or 0, state.version + version_jump, reason)
-            groups.setdefault(keys.partition_of(state.facility_id), []).append(row)
+            row = (state.facility_id, online, state.since or 0, state.version, reason)
+            rows[keys.partition_of(state.facility_id)].append(row)
         with redis_errors():
             return sum(
                 await asyncio.gather(
                     *(
                         self._restore(
                             keys=partition.script_keys(),
-                            args=[*self._common(partition), loss, msgpack.packb(rows)],
+                            args=[*self._common(partition), loss, version_jump, msgpack.packb(recorded)],
                         )
-                        for partition, rows in groups.items()
+                        for partition, recorded in rows.items()
                     )
                 )
             )
+
+    async def known_states(self) -> list[FacilityState]:
+        """Returns the state of every facility that has one."""
+        found: list[FacilityState] = []
+        with redis_errors():
+            for partition in keys.ALL_PARTITIONS:
+                rows = await self._client.hgetall(partition.facilities)
+                found += [_facility_state(text(name), packed, None) for name, packed in rows.items() if name]  # type: ignore[arg-type]
+        return found
 
     async def block(self, ended: Iterable[tuple[str, str, int]]) -> None:
         """Keeps sessions ended by command ended: (user, session, until ms) each, in every partition."""
@@ -284,29 +347,24 @@ class Registry:
         found = (text(identity).split("/") for identity, packed in rows.items() if packed[-1] == _ONLINE)
         return [(user_id, session_id) for user_id, session_id in found if session_id]
 
-    async def attest(self, presences: Iterable[tuple[str, str, str]], now: int) -> int:
-        """Has it said again how these presences (facility, user, session) stand; returns how many are there."""
-        groups: dict[Partition, list[str | int]] = {}
-        for facility_id, user_id, session_id in presences:
-            partition = keys.partition_of(facility_id, user_id)
-            groups.setdefault(partition, []).extend((facility_id, f"{user_id}/{session_id}", now))
+    async def attest(self, places: Iterable[tuple[str, str]], now: int) -> int:
+        """Has it said once more which sessions each user of the (facility, user) pairs has there; returns how many."""
+        groups: dict[Partition, list[str]] = {}
+        for facility_id, user_id in places:
+            groups.setdefault(keys.partition_of(facility_id, user_id), []).extend((facility_id, user_id))
         with redis_errors():
             return sum(
                 await asyncio.gather(
                     *(
-                        self._attest(keys=partition.script_keys(), args=[*self._common(partition), *triples])
-                        for partition, triples in groups.items()
+                        self._attest(keys=partition.script_keys(), args=[*self._common(partition), now, *pairs])
+                        for partition, pairs in groups.items()
                     )
                 )
             )
 
     async def region_sequences(self, region_ids: Sequence[str]) -> dict[str, int]:
-        """Returns the number of each region's newest message, 0 where none was sent."""
-        if not region_ids:
-            return {}
-        with redis_errors():
-            values = await self._client.mget([keys.sequence(region_id) for region_id in region_ids])
-        return {region_id: int(value or 0) for region_id, value in zip(region_ids, values, strict=True)}
+        """Returns the number of each region's newest message; see `shared.registry.sequences`."""
+        return await newest_sequences(self._client, region_ids)
 
     async def count(self, counters: Mapping[str, int]) -> None:
         """Adds to the totals shown to operators."""
@@ -332,6 +390,7 @@ class Registry:
                 keys=partition.script_keys(),
                 args=[*self._common(partition), watermark, limit, hold_until, facility_id],
             )
+        metrics.transitions.add(changes)
         return SweepResult(ended, changes, bool(more))
 
     def _common(self, partition: Partition) -> list[str | int]:

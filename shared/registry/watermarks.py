@@ -2,12 +2,15 @@
 
 from collections.abc import Collection, Mapping
 
+import msgpack
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 
 from shared.domain.pipeline import PipelineState
+from shared.domain.silence import Silence
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
+from shared.registry.scripts import load
 
 IN_FLIGHT = 200
 """Milliseconds between a heartbeat's receivedAt and its place in the stream, at most (and the clocks' difference).
@@ -21,6 +24,7 @@ class Watermarks:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self._save = load(client, "save_pipeline", prelude=False)
 
     async def record(self, canaries: Mapping[str, int]) -> None:
         """Notes the newest canary ingested per Event Hubs partition (send times in ms); call it after their batch."""
@@ -46,33 +50,49 @@ class Watermarks:
         with redis_errors():
             row = await self._client.hgetall(keys.PIPELINE)
         values = {text(name): int(value) for name, value in row.items()}
-        return PipelineState(values.get("watermark"), values.get("stale_since"), values.get("hold_until"))
+        silence = Silence(
+            values.get("silent_since"),
+            values.get("silent_until"),
+            values.get("silent_heard_at"),
+            bool(values.get("silence_rests")),
+        )
+        return PipelineState(
+            values.get("watermark"),
+            values.get("stale_since"),
+            values.get("hold_until"),
+            silence,
+            values.get("swept_at"),
+        )
 
-    async def save(self, state: PipelineState, now: int, *, announce: bool) -> None:
-        """Replaces the state; with `announce` the stale flag goes out to every region, in the same transaction."""
-        row: dict[FieldT, EncodableT] = {
-            name: value
-            for name, value in (
-                ("watermark", state.watermark),
-                ("stale_since", state.stale_since),
-                ("hold_until", state.hold_until),
-                ("swept_at", now),
-            )
-            if value is not None
+    async def save(
+        self, state: PipelineState, now: int, *, before: PipelineState | None, announce: str | None = None
+    ) -> bool:
+        """Replaces `before`, as it was loaded (None: whatever is there); returns False if another process did first.
+
+        With `announce` (`stalled`, `lost` or `silence`) the stale flag goes out to every region with that cause, in the
+        same step.
+        """
+        fields = {
+            "watermark": state.watermark,
+            "stale_since": state.stale_since,
+            "hold_until": state.hold_until,
+            "silent_since": state.silence.since,
+            "silent_until": state.silence.until,
+            "silent_heard_at": state.silence.heard_at,
+            "silence_rests": 1 if state.silence.resting else None,
+            "swept_at": now,
         }
+        row = [text for name, value in fields.items() if value is not None for text in (name, str(value))]
+        since = now if state.unsure_since is None else state.unsure_since
+        announcement = ["kind", "stale", "stale", str(int(state.stale)), "since", str(since), "cause", announce or ""]
+        read = "*" if before is None else "" if before.swept_at is None else before.swept_at
         with redis_errors():
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.delete(keys.PIPELINE)
-                pipe.hset(keys.PIPELINE, mapping=row)
-                if announce:
-                    pipe.xadd(
-                        keys.CONTROL_STREAM,
-                        {"kind": "stale", "stale": int(state.stale), "since": state.stale_since or now},
-                    )
-                await pipe.execute()
+            saved = await self._save(
+                keys=[keys.PIPELINE, keys.CONTROL_STREAM],
+                args=[read, msgpack.packb(row), msgpack.packb(announcement if announce else [])],
+            )
+        return bool(saved)
 
     async def swept_at(self) -> int | None:
         """Returns when the sweep last ran (ms)."""
-        with redis_errors():
-            value = await self._client.hget(keys.PIPELINE, "swept_at")
-        return None if value is None else int(value)
+        return (await self.load()).swept_at

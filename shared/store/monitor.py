@@ -49,6 +49,22 @@ class SqlMonitorStore:
 
         return self._database.run(_ROLE, work, writing=True)
 
+    def raise_states(self, states: Sequence[FacilityState]) -> None:
+        """Raises each facility's state without a transition."""
+        rows: list[Record] = [
+            {
+                "facility_id": state.facility_id,
+                "version": state.version,
+                "status": state.status.value,
+                "at": to_iso(state.since),
+                "reason": state.reason,
+            }
+            for state in states
+            if state.since is not None and state.reason is not None
+        ]
+        if rows:
+            self._database.run(_ROLE, lambda t: t.write("raise_status", rows), writing=True)
+
     def log_sessions(self, ended: Sequence[EndedSession]) -> int:
         """Appends ended sessions."""
         rows: dict[tuple[str, str, str, int], Record] = {}

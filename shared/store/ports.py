@@ -38,6 +38,12 @@ class MonitorStore(Protocol):
         there, but it is no state of a facility.
         """
 
+    def raise_states(self, states: Sequence[FacilityState]) -> None:
+        """Moves `facility_status` up to these states where they are newer; their transitions are not in the history.
+
+        For versions that jumped after a loss of Redis data, so that a second loss cannot bring them back.
+        """
+
     def log_sessions(self, ended: Sequence[EndedSession]) -> int:
         """Appends ended sessions to the session log; returns the rows that were new."""
 

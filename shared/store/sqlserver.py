@@ -1,7 +1,8 @@
 """SQL Server, Azure SQL and what speaks its protocol, through pyodbc. The only module that imports pyodbc."""
 
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pyodbc  # type: ignore[import-not-found]  # its stub lacks the py.typed marker
@@ -29,17 +30,24 @@ _TRANSIENT_ERRORS = frozenset(
 )
 # SQLSTATEs without a native number that says more: connection failures, time-outs, serialisation failures.
 _TRANSIENT_STATES = re.compile(r"08...|HYT0[01]|40001")
+# SQL_COPT_SS_ACCESS_TOKEN of msodbcsql.h: the attribute that holds a Microsoft Entra token.
+_ACCESS_TOKEN = 1256
 _NATIVE_NUMBER = re.compile(r"\((-?\d+)\) \(SQL\w+\)")
 
 
 class SqlServerDatabase(Database):
-    """The database that an ODBC connection string names."""
+    """The database that an ODBC connection string names.
+
+    `access_token` gives the Microsoft Entra token to sign in with; then the string names no user. The app does not need
+    it: its string says `Authentication=ActiveDirectoryMsi`, and the driver fetches the tokens.
+    """
 
     dialect = "sqlserver"
     attempts = 5
 
-    def __init__(self, connection_string: str) -> None:
+    def __init__(self, connection_string: str, access_token: Callable[[], str] | None = None) -> None:
         super().__init__()
+        self._access_token = access_token
         defaults = {"ConnectRetryCount": "3", "ConnectRetryInterval": "5"}
         missing = [f"{key}={value}" for key, value in defaults.items() if key.lower() not in connection_string.lower()]
         self._connection_string = ";".join([connection_string.rstrip("; "), *missing])
@@ -48,7 +56,10 @@ class SqlServerDatabase(Database):
         """Logs in."""
         # Transactions are opened by hand: the driver's own would start only at the first statement that reads a table,
         # and the lock that a writer takes needs one before.
-        connection = pyodbc.connect(self._connection_string, timeout=LOGIN_TIMEOUT, autocommit=True)
+        attributes = {_ACCESS_TOKEN: packed_token(self._access_token())} if self._access_token else {}
+        connection = pyodbc.connect(
+            self._connection_string, timeout=LOGIN_TIMEOUT, autocommit=True, attrs_before=attributes
+        )
         connection.timeout = QUERY_TIMEOUT
         session = SqlServerSession(connection)
         session.script(statement(self.dialect, "connection", "open"))
@@ -112,6 +123,12 @@ class SqlServerSession:
     def change_marker(self) -> str | None:
         """Returns None: the server has no counter of commits that every login may read."""
         return None
+
+
+def packed_token(token: str) -> bytes:
+    """Returns a token as the driver takes it: length in bytes, little-endian, and the text in UTF-16."""
+    text = token.encode("utf-16-le")
+    return struct.pack("<I", len(text)) + text
 
 
 def is_transient(error: pyodbc.Error) -> bool:

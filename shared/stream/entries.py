@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shared.domain.agent import PresenceEvent
+from shared.domain.agent import PresenceEvent, PresenceKind, RegionMove
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession, EndReason
 
@@ -129,10 +129,9 @@ def parse_presence(entry_id: str, fields: Mapping[str, str]) -> PresenceEvent:
     """Returns the entry of a `presence` stream. Raises UnknownEntryError."""
     try:
         [(kind, value)] = fields.items()
-        facility_id, user_id, session_id, at, reason = value.split("/")
-        if kind not in ("began", "ended"):
-            raise UnknownEntryError(f"unknown kind of presence: {kind!r}")
-        return PresenceEvent(entry_id, kind == "began", facility_id, user_id, session_id, int(at), reason)
+        facility_id, user_id, sessions, at, reason = value.split("/")
+        session_ids = tuple(filter(None, sessions.split(",")))
+        return PresenceEvent(entry_id, PresenceKind(kind), facility_id, user_id, session_ids, int(at), reason)
     except ValueError as error:
         if isinstance(error, UnknownEntryError):
             raise
@@ -154,6 +153,15 @@ def parse_agent_news(fields: Mapping[str, str]) -> AgentEntry | SessionEntry:
         if isinstance(error, UnknownEntryError):
             raise
         raise UnknownEntryError(f"malformed news: {error!r}") from error
+
+
+def parse_region_move(fields: Mapping[str, str]) -> RegionMove:
+    """Returns the entry of the stream of moves. Raises UnknownEntryError."""
+    try:
+        left, joined = (frozenset(filter(None, fields[name].split("/"))) for name in ("left", "joined"))
+        return RegionMove(fields["user"], left, joined)
+    except KeyError as error:
+        raise UnknownEntryError(f"malformed move: {error!r}") from error
 
 
 def _check_version(fields: Mapping[str, str]) -> None:

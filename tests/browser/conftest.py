@@ -6,17 +6,18 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from emulators.stack import Stack
 from tests.browser.people import People
 
 TTL_SECONDS = 3
-WAIT_MS = 10_000
+WAIT_MS = 20_000
+expect.set_options(timeout=WAIT_MS)
 BLANK = "pulse.d.ts"  # a text of the dashboard: its origin and its policy, but no scripts of its own
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SETTINGS = {
@@ -72,6 +73,9 @@ async def people(stack: Stack) -> AsyncIterator[People]:
 class Window:
     """Makes browser contexts (each a browser of its own) and keeps what went wrong in their pages."""
 
+    # What a sign-in leaves behind in a tab, by issuer and person: one through the pages is enough for each.
+    _signed_in: ClassVar[dict[tuple[str, str, bool], str]] = {}
+
     def __init__(self, browser: Browser, stack: Stack) -> None:
         self._browser = browser
         self.stack = stack
@@ -91,7 +95,13 @@ class Window:
     async def dashboard(self, user_id: str, *, admin: bool = False, **options: Any) -> Page:
         """A page of somebody who has signed in to the dashboard and sees it live."""
         page = await self.page(**options)
-        await sign_in(page, self.stack, user_id, admin=admin)
+        person = self.stack.addresses.identity, user_id, admin
+        if kept := self._signed_in.get(person):
+            await page.add_init_script(f"if (!sessionStorage.length) Object.assign(sessionStorage, {kept});")
+            await page.goto(self.stack.addresses.dashboard)
+        else:
+            await sign_in(page, self.stack, user_id, admin=admin)
+            self._signed_in[person] = await page.evaluate("JSON.stringify(sessionStorage)")
         await page.locator(".connection[data-state=live]").wait_for()
         return page
 
@@ -145,7 +155,7 @@ async def window(browser: Browser, stack: Stack) -> AsyncIterator[Window]:
     assert window.errors == []
 
 
-async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = WAIT_MS / 1000) -> None:
     """Returns when something holds that no event tells of; fails after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not holds():
@@ -153,7 +163,7 @@ async def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
         await asyncio.sleep(0.05)
 
 
-async def when(page: Page, expression: str, seconds: float = 15.0) -> None:
+async def when(page: Page, expression: str, seconds: float = WAIT_MS / 1000) -> None:
     """Returns when a JavaScript expression holds in the page, whose policy forbids Playwright's own way to wait."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not await page.evaluate(f"Boolean({expression})"):

@@ -14,7 +14,6 @@ from shared import bootstrap
 from shared.auth import Caller, TokenVerifier
 from shared.bootstrap import Services
 from shared.broadcast.push import WebPubSubPush
-from shared.broadcast.snapshots import SnapshotCache
 from shared.connections import WebPubSubConnection
 from shared.domain.directory import County, Directory, Facility, Region
 from shared.errors import DependencyUnavailableError
@@ -25,6 +24,7 @@ from shared.limits import HeartbeatLimiter
 from shared.openapi import problems_of
 from shared.operations import Operation
 from shared.problems import DOCUMENTATION, UnauthenticatedError
+from shared.registry import keys
 from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
 from shared.settings import Settings
@@ -217,7 +217,7 @@ async def world(redis_port: int) -> AsyncIterator[World]:
     world.ended_ids = Ended()
     world.limiter = HeartbeatLimiter(120)
     world.push = Push(world.settings.web_pubsub)
-    world.snapshots = SnapshotCache(world.registry, world.watermarks, world.now)
+    await world.redis.set(keys.EPOCH, 1)
     await DirectoryPublisher(world.redis, world.directory).publish(DIRECTORY, "1")
     bootstrap.override(world)
     yield world

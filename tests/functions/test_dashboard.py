@@ -1,6 +1,8 @@
 """`GET /dashboard/…`."""
 
 import gzip
+import hashlib
+import re
 
 import azure.functions as func
 import pytest
@@ -70,3 +72,11 @@ def test_no_page_has_scripts_or_styles_of_its_own() -> None:
             assert "style=" not in page, path
             assert "//" not in page.replace("<!doctype html>", ""), path
             assert page.count("<script") == page.count("src=") - page.count("<img"), path
+
+
+def test_vendored_files_are_the_ones_named() -> None:
+    rows = re.findall(
+        r"^\| `([^`]+)` .*\| `([0-9a-f]{64})` \|$", (FOLDER / "vendor/README.md").read_text(), re.MULTILINE
+    )
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (FOLDER / "vendor").glob("*.js")}
+    assert found == dict(rows)

@@ -71,7 +71,7 @@ def check(world: World, hub: Pinged, sockets: Pinged, sql: Database) -> None:
 
 
 async def test_all_is_well(world: World) -> None:
-    await world.watermarks.save(PipelineState(watermark=NOW - 1_234), NOW, announce=False)
+    await world.watermarks.save(PipelineState(watermark=NOW - 1_234), NOW, before=None)
     answer = await call(health, token=None)
     assert (answer.status, answer.body) == (
         200,
@@ -85,7 +85,7 @@ async def test_all_is_well(world: World) -> None:
 
 
 async def test_a_stalled_pipeline_alone_leaves_it_at_200(world: World) -> None:
-    await world.watermarks.save(PipelineState(watermark=NOW - 60_000, stale_since=NOW), NOW, announce=False)
+    await world.watermarks.save(PipelineState(watermark=NOW - 60_000, stale_since=NOW), NOW, before=None)
     answer = await call(health, token=None)
     assert (answer.status, answer.body["pipelineLagSeconds"], answer.body["stale"]) == (200, 60, True)
 

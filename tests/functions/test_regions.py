@@ -68,17 +68,17 @@ async def test_a_snapshot_shows_every_facility(world: World) -> None:
     assert answer.body == {
         "regionId": "r-1",
         "asOf": to_iso(NOW),
-        "sequence": 0,
+        "sequence": NOW,
         "stale": False,
         "facilities": [ONLINE, NEVER_ONLINE],
     }
 
 
 async def test_a_snapshot_tells_the_sequence_and_staleness(world: World) -> None:
-    await world.redis.set(keys.sequence("r-1"), 7)
-    await world.watermarks.save(PipelineState(watermark=NOW, stale_since=NOW), NOW, announce=False)
+    await world.redis.set(keys.sequence("r-1"), NOW + 7)
+    await world.watermarks.save(PipelineState(watermark=NOW, stale_since=NOW), NOW, before=None)
     body = (await call(region_facilities, regionId="r-1")).body
-    assert (body["sequence"], body["stale"]) == (7, True)
+    assert (body["sequence"], body["stale"]) == (NOW + 7, True)
 
 
 async def test_a_snapshot_is_a_second_old_at_most(world: World) -> None:

@@ -50,7 +50,7 @@ HOST_SETTINGS = {
     "AzureWebJobsStorage__credential",
     "AzureWebJobsStorage__tableServiceUri",
 }
-PREMIUM_SETTINGS = {"FUNCTIONS_EXTENSION_VERSION", "FUNCTIONS_WORKER_RUNTIME"}
+PREMIUM_SETTINGS = {"FUNCTIONS_EXTENSION_VERSION", "FUNCTIONS_WORKER_PROCESS_COUNT", "FUNCTIONS_WORKER_RUNTIME"}
 # What Core Tools set for a remote build on Linux, so that publishing leaves the settings alone, and App Service's disk.
 BUILD_SETTINGS = {
     "BUILD_FLAGS",

@@ -128,6 +128,11 @@ def test_premium_keeps_an_instance_ready_and_builds_where_func_expects_it(deploy
     assert not any(name.startswith("WEBSITE_CONTENT") for name in settings), "a content share needs a shared key"
 
 
+@pytest.mark.parametrize(("sku", "processes"), [("EP1", "1"), ("EP2", "2"), ("EP3", "4")])
+def test_python_has_a_process_for_every_core(deployed: Deploy, sku: str, processes: str) -> None:
+    assert app_settings(deployed(premiumSku=sku))["FUNCTIONS_WORKER_PROCESS_COUNT"] == processes
+
+
 def test_a_package_replaces_the_remote_build(deployed: Deploy) -> None:
     settings = app_settings(deployed(packageUri="https://st.blob.core.windows.net/app-package/1.zip"))
     assert settings.keys() >= PACKAGE_SETTINGS
@@ -185,7 +190,8 @@ def test_host_settings_fit_the_triggers(host: dict[str, Any], triggers: Triggers
     assert host["extensions"]["http"]["routePrefix"] == "api"
     hubs = host["extensions"]["eventHubs"]
     assert 1 <= hubs["minEventBatchSize"] <= hubs["maxEventBatchSize"] <= hubs["prefetchCount"]
-    assert hubs["batchCheckpointFrequency"] == 1, "a checkpoint after every batch bounds what is read again"
+    # Each is a paid write of the storage account. Reading again changes nothing, but should not take long either.
+    assert 10 <= hubs["batchCheckpointFrequency"] <= 100
     for name, trigger in triggers.items():
         if trigger["type"] == "eventHubTrigger":
             assert str(getattr(trigger["cardinality"], "value", trigger["cardinality"])).lower() == "many", name

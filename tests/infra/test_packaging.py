@@ -184,6 +184,8 @@ async def test_the_package_runs_on_what_its_requirements_install(
                 async with session.get(f"{api}/config") as response:
                     assert response.status == 200
                     assert (await response.json())["issuer"] == settings["AUTH_ISSUER"]
+                async with session.get(f"{api}/dashboard/") as response:
+                    assert (response.status, response.content_type) == (200, "text/html")
                 async with session.post(f"{api}/heartbeat", json={"sessionId": "s-1"}) as response:
                     assert response.status == 401
                     assert response.content_type == "application/problem+json"

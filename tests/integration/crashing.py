@@ -18,11 +18,11 @@ from redis.asyncio import Redis
 from shared import bootstrap
 from shared.broadcast import broadcaster
 from shared.broadcast.push import WebPubSubPush
-from shared.broadcast.sending import _Numbers
 from shared.connections import WebPubSubConnection
 from shared.pipeline import monitor
 from shared.registry import keys
 from shared.registry.registry import Registry
+from shared.registry.sequences import Sequences
 from shared.store.core import SqlCoreStore
 from shared.store.monitor import SqlMonitorStore
 from shared.stream.group import BROADCAST, StreamGroup
@@ -30,7 +30,7 @@ from tests.integration.pipeline_world import World, make_world
 
 BROADCAST_STEPS: dict[str, tuple[type, str]] = {
     "read": (StreamGroup, "read_new"),
-    "numbered": (_Numbers, "_draw"),
+    "numbered": (Sequences, "draw"),
     "sent": (WebPubSubPush, "send_to_group"),
     "acknowledged": (StreamGroup, "acknowledge"),
 }

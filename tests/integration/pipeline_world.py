@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -43,6 +43,7 @@ class Recorder(WebPubSubPush):
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.unnumbered: list[tuple[str, dict[str, Any]]] = []
+        self.left: list[tuple[str, list[str], str]] = []
 
     async def send_to_group(self, group: str, message: dict[str, Any]) -> None:
         if "sequence" in message:
@@ -52,6 +53,9 @@ class Recorder(WebPubSubPush):
 
     async def send_to_user(self, user_id: str, message: dict[str, Any]) -> None:
         self.unnumbered.append((user_id, message))
+
+    async def leave_group(self, group: str, user_ids: Sequence[str], unless_in: str) -> None:
+        self.left.append((group, sorted(user_ids), unless_in))
 
 
 class Hub(HeartbeatPublisher):
@@ -140,6 +144,11 @@ class World(Services):
     async def state(self, facility: str) -> FacilityState:
         [state] = await self.registry.facility_states([facility])
         return state
+
+    async def swept_at(self) -> int | None:
+        """Returns when a sweep last looked."""
+        value = await self.redis.hget(keys.PIPELINE, "swept_at")
+        return None if value is None else int(value)
 
     async def changes(self, facility: str) -> list[tuple[str, int, int, str]]:
         """Returns (status, since, version, reason) of every change in the stream."""

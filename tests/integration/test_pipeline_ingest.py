@@ -103,7 +103,7 @@ async def test_ingest_sweeps_when_nobody_else_has_for_a_while(world: World) -> N
     world.advance(1_300)
     await world.beat("u-1")
     async with asyncio.timeout(10):
-        while await world.watermarks.swept_at() != world.time:
+        while await world.swept_at() != world.time:
             await asyncio.sleep(0.01)
 
 

@@ -128,7 +128,7 @@ async def test_without_event_hubs_the_watermark_stands_and_the_sweep_does_not_fa
 async def test_while_another_process_sweeps_this_one_does_not(world: World) -> None:
     await world.redis.set(keys.SWEEP_LEASE, "another", px=60_000)
     await world.sweep_after(0)
-    assert await world.watermarks.swept_at() is None
+    assert await world.swept_at() is None
 
 
 async def test_an_expired_key_ends_its_facility_if_the_watermark_agrees(world: World) -> None:

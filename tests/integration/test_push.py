@@ -38,10 +38,30 @@ async def test_a_message_reaches_every_connection_of_a_user(emulator: Emulator, 
     assert [await browser.json() for browser in browsers] == [{"type": "session.ended"}] * 2
 
 
+async def test_users_leave_a_group_unless_they_are_in_another_too(emulator: Emulator, push: WebPubSubPush) -> None:
+    staying, leaving, both = "u-1", "a@b|c:d+e=f", "boss"
+    browsers = {
+        user_id: await emulator.open((await push.client_url(user_id, groups, 60))[0])
+        for user_id, groups in (
+            (staying, ["region-r-1"]),
+            (leaving, ["region-r-1", "region-r-2"]),
+            (both, ["region-r-1", "agents-r-1"]),
+        )
+    }
+    strangers = [f"stranger-{number:0100d}" for number in range(100)]
+    await push.leave_group("region-r-1", [*strangers, leaving, both], unless_in="agents-r-1")
+    await push.send_to_group("region-r-1", {"n": 1})
+    await push.send_to_group("region-r-2", {"n": 2})
+    assert await browsers[staying].json() == {"n": 1}
+    assert await browsers[both].json() == {"n": 1}
+    assert await browsers[leaving].json() == {"n": 2}
+
+
 async def test_a_service_that_is_away_is_said_so(emulator: Emulator, push: WebPubSubPush) -> None:
     await push.ping()
     await emulator.stop()
-    for call in (push.ping(), push.send_to_group("g", {}), push.send_to_user("u", {})):
+    calls = push.ping(), push.send_to_group("g", {}), push.send_to_user("u", {}), push.leave_group("g", ["u"], "h")
+    for call in calls:
         with pytest.raises(DependencyUnavailableError, match="webPubSub"):
             await call
 

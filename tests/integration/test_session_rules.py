@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
@@ -13,8 +14,10 @@ from shared.registry import keys
 from shared.registry.registry import Registry
 from tests.oracle import Oracle
 from tests.redis_server import stream_rows
+from tests.soak import size
 
 TTL, GRACE = 8_000, 3_000
+WINDOW = TTL * 2 // 3
 START = 1_000_000
 FACILITIES = ["f-1", "lab.3"]
 SESSIONS = ["u-1/a", "u-1/b", "u@x|y/long-session-id"]
@@ -35,6 +38,7 @@ class Hear:
 @dataclass(frozen=True)
 class Advance:
     by: int
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ steps = st.lists(
         messages,
         messages,
         messages,
-        st.builds(Advance, strides),
+        st.builds(Advance, strides, st.sampled_from([False, False, True])),
         st.builds(End, st.sampled_from(SESSIONS), offsets),
         st.just(Log()),
     ),
@@ -72,6 +76,7 @@ class System:
         self.limit = limit
         self.registry = Registry(client, SessionTiming(TTL, GRACE))
         self.watermark = START
+        self.held_until = 0
 
     async def hear(self, batch: list[Hear]) -> None:
         placed = []
@@ -83,10 +88,17 @@ class System:
         result = await self.registry.ingest(placed)
         assert result.applied + result.duplicates + result.late + result.ended == len(batch)
 
-    async def advance(self, by: int) -> None:
+    async def advance(self, by: int, *, held: bool = False) -> None:
         self.watermark += by
+        if self.held_until and not held:
+            await self.registry.look_again(self.held_until, self.watermark)
+            self.held_until = 0
+        elif held and not self.held_until:
+            self.held_until = self.watermark + 1_000_000
         for partition in keys.ALL_PARTITIONS:
-            while (await self.registry.sweep(partition, self.watermark, limit=self.limit)).more:
+            while (
+                await self.registry.sweep(partition, self.watermark, limit=self.limit, hold_until=self.held_until)
+            ).more:
                 pass
 
     async def end(self, session: str, offset: int) -> None:
@@ -130,7 +142,8 @@ def by_facility(transitions: list[tuple[str, str, int, int, str]]) -> list[tuple
     return sorted(transitions, key=lambda t: (t[0], t[3]))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=size(150, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=steps, limit=st.sampled_from([1, 2, 500]))
 async def test_states_transitions_and_log_equal_the_oracles(
     redis: Redis, plan: list[Hear | Advance | End | Log], limit: int
@@ -142,18 +155,21 @@ async def test_states_transitions_and_log_equal_the_oracles(
         match step:
             case list():
                 for message in step:
-                    at = oracle.watermark + message.offset
+                    at = system.watermark + message.offset
                     oracle.hear(message.facility, message.session, at, leaving=message.leaving)
                 await system.hear(step)
-            case Advance(by):
-                oracle.advance(oracle.watermark + by)
-                await system.advance(by)
+            case Advance(by, held):
+                await system.advance(by, held=held)
+                oracle.advance(system.watermark, held=held)
             case End(session, offset):
-                now = oracle.watermark + offset
+                now = system.watermark + offset
                 oracle.end(session, FACILITIES, now, now + 30_000)
                 await system.end(session, offset)
             case Log():
                 await system.log()
+        heard_after = system.watermark - WINDOW
+        census = await system.registry.census(system.watermark, heard_after)
+        assert (census.online, census.heard, census.due) == oracle.census(system.watermark, heard_after)
 
     assert by_facility(await system.transitions()) == by_facility(oracle.transitions)
     ended = await system.ended()

@@ -54,7 +54,10 @@ def registry() -> SlowRegistry:
 
 @pytest.fixture
 def cache(registry: SlowRegistry) -> SnapshotCache:
-    return SnapshotCache(registry, Calm(), lambda: 1_795_000_000_000)
+    async def nothing_is_lost() -> None:
+        registry.asked.append("whole")
+
+    return SnapshotCache(registry, Calm(), lambda: 1_795_000_000_000, nothing_is_lost)
 
 
 async def test_many_who_ask_at_once_are_answered_by_one_build(registry: SlowRegistry, cache: SnapshotCache) -> None:
@@ -62,7 +65,7 @@ async def test_many_who_ask_at_once_are_answered_by_one_build(registry: SlowRegi
     await asyncio.sleep(0)
     registry.ready.set()
     assert len({id(snapshot) for snapshot in await asyncio.gather(*asking)}) == 1
-    assert registry.asked == ["sequence", "states"]
+    assert registry.asked == ["whole", "sequence", "states"]
 
 
 async def test_one_who_goes_away_does_not_take_the_build_along(registry: SlowRegistry, cache: SnapshotCache) -> None:
@@ -71,7 +74,7 @@ async def test_one_who_goes_away_does_not_take_the_build_along(registry: SlowReg
     first.cancel()
     registry.ready.set()
     assert (await second).facilities == 1
-    assert registry.asked == ["sequence", "states"]
+    assert registry.asked == ["whole", "sequence", "states"]
 
 
 async def test_a_failed_build_is_told_to_all_and_tried_anew(registry: SlowRegistry, cache: SnapshotCache) -> None:

@@ -57,3 +57,9 @@ def test_what_would_be_refused_again_is_not(state: str, message: str) -> None:
 
 def test_a_bug_is_neither() -> None:
     assert server().translate(KeyError("x")) is None
+
+
+def test_a_token_is_packed_as_the_driver_takes_it() -> None:
+    from shared.store.sqlserver import packed_token
+
+    assert packed_token("ab") == b"\x04\x00\x00\x00a\x00b\x00"

@@ -1,12 +1,12 @@
 /** The agents panel: everybody who is signed in, on whichever server; their status changed, their sessions ended. */
 
+import { agentOf, agentRow, STATUSES } from "./agent_row.js";
 import { h, icon, name, setText } from "./dom.js";
 import * as format from "./format.js";
 
 const PAGE = 200;
 const SETTLE = 300;
 const REREAD = 15_000;
-const STATUSES = ["available", "busy", "away"];
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /** Shows the page in `main`; returns what ends it. */
@@ -42,7 +42,12 @@ class AgentsPage {
     this.#chosen.facilityId = sessionStorage.getItem("agents of") ?? "";
     sessionStorage.removeItem("agents of");
     main.replaceChildren(
-      h("div", { class: "page-head" }, h("h1", {}, "Agents"), this.#part("summary", h("p", { class: "summary" }, "\u00a0"))),
+      h(
+        "div",
+        { class: "page-head" },
+        h("h1", {}, "Agents"),
+        this.#part("summary", h("p", { class: "summary" }, "\u00a0")),
+      ),
       this.#filters(),
       this.#part("problem", h("p", { class: "problem", role: "alert", hidden: true })),
       h(
@@ -52,11 +57,24 @@ class AgentsPage {
           "table",
           { class: "agents" },
           h("caption", { class: "unseen" }, "Agents who are signed in"),
-          h("thead", {}, h("tr", {}, ["Agent", "Facilities", "Status", "Since", "Last seen", "Sessions"].map((title) => h("th", { scope: "col" }, title)))),
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              ["Agent", "Facilities", "Status", "Since", "Last seen", "Sessions"].map((title) =>
+                h("th", { scope: "col" }, title),
+              ),
+            ),
+          ),
           this.#part("rows", h("tbody", {})),
         ),
         this.#part("empty", h("p", { class: "empty" }, "Loading agents…")),
-        this.#part("more", h("button", { type: "button", class: "button", hidden: true, onclick: () => this.#showMore() }, "Show more")),
+        this.#part(
+          "more",
+          h("button", { type: "button", class: "button", hidden: true, onclick: () => this.#showMore() }, "Show more"),
+        ),
       ),
       this.#part("dialog", h("dialog", { class: "dialog", "aria-labelledby": "dialog-title" })),
     );
@@ -112,17 +130,39 @@ class AgentsPage {
     const facilities = this.#world.entries
       .map(({ facility }) => facility)
       .filter(({ regionId }) => !this.#chosen.regionId || regionId === this.#chosen.regionId);
-    this.#fill("agents-region", this.#chosen.regionId, "All regions", this.#world.regions.map((each) => [each.regionId, each.name]));
-    this.#fill("agents-facility", this.#chosen.facilityId, "All facilities", facilities.map((each) => [each.facilityId, each.name]));
-    this.#fill("agents-status", this.#chosen.status, "Any status", STATUSES.map((each) => [each, format.AGENT_STATUS_NAMES[each]]));
+    this.#fill(
+      "agents-region",
+      this.#chosen.regionId,
+      "All regions",
+      this.#world.regions.map((each) => [each.regionId, each.name]),
+    );
+    this.#fill(
+      "agents-facility",
+      this.#chosen.facilityId,
+      "All facilities",
+      facilities.map((each) => [each.facilityId, each.name]),
+    );
+    this.#fill(
+      "agents-status",
+      this.#chosen.status,
+      "Any status",
+      STATUSES.map((each) => [each, format.AGENT_STATUS_NAMES[each]]),
+    );
   }
 
   #fill(id, value, all, choices) {
     const select = this.#parts[id];
     const key = JSON.stringify([value, choices]);
-    if (select.dataset.filled === key || select.matches(":focus") && select.options.length > 1 && select.value === value) return;
+    if (
+      select.dataset.filled === key ||
+      (select.matches(":focus") && select.options.length > 1 && select.value === value)
+    )
+      return;
     select.dataset.filled = key;
-    select.replaceChildren(h("option", { value: "" }, all), ...choices.map(([each, text]) => h("option", { value: each }, text)));
+    select.replaceChildren(
+      h("option", { value: "" }, all),
+      ...choices.map(([each, text]) => h("option", { value: each }, text)),
+    );
     select.value = value;
   }
 
@@ -224,14 +264,17 @@ class AgentsPage {
     let before = null;
     for (const agent of agents) {
       let row = this.#rows.get(agent.userId);
-      if (!row) this.#rows.set(agent.userId, (row = this.#row(agent.userId)));
+      if (!row) this.#rows.set(agent.userId, (row = agentRow(agent.userId, this.#world, this)));
       row.update(agent);
       const place = before ? before.nextElementSibling : rows.firstElementChild;
       if (place !== row.element) rows.insertBefore(row.element, place);
       before = row.element;
     }
     const isMore = this.#cursor !== null;
-    setText(summary, `${format.formatCount(agents.length)}${isMore ? " or more" : ""} ${agents.length === 1 ? "agent is" : "agents are"} signed in`);
+    setText(
+      summary,
+      `${format.formatCount(agents.length)}${isMore ? " or more" : ""} ${agents.length === 1 ? "agent is" : "agents are"} signed in`,
+    );
     setText(empty, "Nobody is signed in here.");
     empty.hidden = agents.length > 0;
     more.hidden = !isMore;
@@ -241,85 +284,10 @@ class AgentsPage {
     for (const [userId, row] of this.#rows) row.tick(this.#agents.get(userId));
   }
 
-  #row(userId) {
-    const label = h("bdi", { class: "name" });
-    const places = h("td", { "data-title": "Facilities" });
-    const select = h(
-      "select",
-      { class: "agent-status", onchange: () => this.#setStatus(userId, select) },
-      STATUSES.map((each) => h("option", { value: each }, format.AGENT_STATUS_NAMES[each])),
-    );
-    const since = h("td", { class: "number", "data-title": "Since" });
-    const seen = h("td", { class: "number", "data-title": "Last seen" });
-    const sessions = h("td", { "data-title": "Sessions" });
-    const element = h(
-      "tr",
-      { "data-user": userId },
-      h("th", { scope: "row" }, label, h("span", { class: "id quiet" }, userId)),
-      places,
-      h("td", { "data-title": "Status" }, h("span", { class: "select" }, select, icon("chevron"))),
-      since,
-      seen,
-      sessions,
-    );
-    const tick = (agent) => {
-      if (!agent) return;
-      setText(since, agent.since ? format.formatDuration(this.#pulse.now() - Date.parse(agent.since)) : "–");
-      setText(seen, agent.lastSeen ? format.formatTime(agent.lastSeen) : "–");
-    };
-    let drawn = "";
-    return {
-      element,
-      tick,
-      update: (agent) => {
-        setText(label, agent.name);
-        label.title = agent.name;
-        select.setAttribute("aria-label", `Status of ${agent.name}`);
-        if (!select.matches(":focus") || select.dataset.sent !== "true") select.value = agent.agentStatus;
-        element.dataset.status = agent.agentStatus;
-        since.title = agent.since ? format.formatFull(agent.since) : "";
-        const key = JSON.stringify([agent.name, agent.facilityIds, agent.sessions, agent.sessionIds, this.#world.isLoaded]);
-        if (key !== drawn) {
-          drawn = key;
-          places.replaceChildren(...this.#places(agent.facilityIds));
-          sessions.replaceChildren(...this.#sessions(agent));
-        }
-        tick(agent);
-      },
-    };
-  }
-
-  #places(facilityIds) {
-    return facilityIds.map((facilityId) => {
-      const facility = this.#world.entry(facilityId)?.facility;
-      return h("a", { class: "place", href: `#/facilities/${encodeURIComponent(facilityId)}` }, name(facility?.name ?? facilityId));
-    });
-  }
-
-  #sessions(agent) {
-    if (!agent.sessionIds.length) return [format.formatCount(agent.sessions)];
-    return agent.sessionIds.map((sessionId) =>
-      h(
-        "span",
-        { class: "session" },
-        h("bdi", { class: "id", title: sessionId }, sessionId),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "button small",
-            "aria-label": `End session ${sessionId} of ${agent.name}`,
-            onclick: (event) => this.#askToEnd(agent, sessionId, event.currentTarget),
-          },
-          "End",
-        ),
-      ),
-    );
-  }
-
   // -- doing
 
-  async #setStatus(userId, select) {
+  /** Gives an agent the status that was chosen. */
+  async setStatus(userId, select) {
     const agentStatus = select.value;
     const agent = this.#agents.get(userId);
     select.disabled = true;
@@ -334,7 +302,9 @@ class AgentsPage {
       this.#announce(`${agent?.name ?? userId}: ${format.AGENT_STATUS_NAMES[agentStatus]}`);
     } catch (error) {
       const gone = error.code === "agent-not-online";
-      this.#problem(gone ? `${agent?.name ?? userId} is no longer online.` : `The status was not changed: ${error.message}`);
+      this.#problem(
+        gone ? `${agent?.name ?? userId} is no longer online.` : `The status was not changed: ${error.message}`,
+      );
       if (gone) this.#soon();
     } finally {
       select.disabled = false;
@@ -342,13 +312,18 @@ class AgentsPage {
     }
   }
 
-  #askToEnd(agent, sessionId, opener) {
+  /** Asks before it ends a session. */
+  askToEnd(agent, sessionId, opener) {
     const { dialog } = this.#parts;
     const close = () => {
       dialog.close();
       if (opener.isConnected) opener.focus();
     };
-    const confirm = h("button", { type: "button", class: "button danger", onclick: () => this.#end(agent, sessionId, confirm, close) }, "End session");
+    const confirm = h(
+      "button",
+      { type: "button", class: "button danger", onclick: () => this.#end(agent, sessionId, confirm, close) },
+      "End session",
+    );
     dialog.replaceChildren(
       h("h2", { id: "dialog-title" }, "End this session?"),
       h(
@@ -360,7 +335,12 @@ class AgentsPage {
         " at once, and nothing brings that session back for 24 hours.",
       ),
       h("p", { class: "problem", role: "alert", hidden: true }),
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "button", onclick: close, autofocus: true }, "Cancel"), confirm),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "button", class: "button", onclick: close, autofocus: true }, "Cancel"),
+        confirm,
+      ),
     );
     dialog.showModal();
   }
@@ -368,7 +348,9 @@ class AgentsPage {
   async #end(agent, sessionId, button, close) {
     button.disabled = true;
     try {
-      await this.#pulse.request(`/sessions/${encodeURIComponent(agent.userId)}/${encodeURIComponent(sessionId)}`, { method: "DELETE" });
+      await this.#pulse.request(`/sessions/${encodeURIComponent(agent.userId)}/${encodeURIComponent(sessionId)}`, {
+        method: "DELETE",
+      });
       close();
       const current = this.#agents.get(agent.userId);
       if (current) {
@@ -385,20 +367,4 @@ class AgentsPage {
       setText(problem, `The session was not ended: ${error.message}`);
     }
   }
-}
-
-/** An agent as it is shown; what a message has told since the answer was made stays. */
-function agentOf(item, held) {
-  const agent = {
-    userId: item.userId,
-    name: typeof item.name === "string" && item.name.trim() ? item.name : item.userId,
-    facilityIds: (Array.isArray(item.facilityIds) ? item.facilityIds : []).map(String),
-    sessions: Number.isSafeInteger(item.sessions) ? item.sessions : 0,
-    sessionIds: (Array.isArray(item.sessionIds) ? item.sessionIds : []).map(String),
-    agentStatus: STATUSES.includes(item.agentStatus) ? item.agentStatus : "available",
-    since: item.since ?? null,
-    lastSeen: item.lastSeen ?? null,
-  };
-  const isAhead = held?.since && Date.parse(held.since) > Date.parse(agent.since ?? 0);
-  return isAhead ? { ...agent, agentStatus: held.agentStatus, since: held.since } : agent;
 }

@@ -16,7 +16,12 @@ export function stretches(transitions, facility, from, to) {
     .map(({ version, status, at, reason }) => ({ version, status, reason, start: Date.parse(at) }));
   const newest = known.reduce((most, { version }) => Math.max(most, version), -1);
   if (facility?.since && facility.version > newest) {
-    known.push({ version: facility.version, status: facility.status, reason: facility.reason, start: Date.parse(facility.since) });
+    known.push({
+      version: facility.version,
+      status: facility.status,
+      reason: facility.reason,
+      start: Date.parse(facility.since),
+    });
   }
   known.sort((one, other) => one.version - other.version);
   const first = known[0];
@@ -57,10 +62,10 @@ export function timeline(parts, from, to, label) {
   return h("div", { class: "chart" }, band, hours(from, to));
 }
 
-/** One bar an hour. `items` are `{start, value}`; `unit` says what `value` counts. */
-export function bars(items, from, to, { title, unit, most = null, format = formatCount }) {
+/** One bar for each `step` milliseconds. `items` are `{start, value}`; `unit` says what `value` counts. */
+export function bars(items, from, to, step, { title, unit, most = null, format = formatCount }) {
   const highest = most ?? Math.max(1, ...items.map(({ value }) => value));
-  const width = 1000 * (HOUR / (to - from));
+  const width = 1000 * (step / (to - from));
   const drawn = items.map(({ start, value }) => {
     const height = value > 0 ? Math.max((HEIGHT * value) / highest, 2) : 0;
     return s(
@@ -75,11 +80,19 @@ export function bars(items, from, to, { title, unit, most = null, format = forma
       s("title", {}, `${formatHour(start)}: ${format(value)} ${unit}`),
     );
   });
-  const label = `${title}, by hour: ${items.map(({ start, value }) => `${formatHour(start)} ${format(value)}`).join(", ")}`;
+  const told = items
+    .filter(({ value }) => value > 0)
+    .map(({ start, value }) => `${formatHour(start)} ${format(value)}`);
+  const label = `${title}: ${told.length ? told.join(", ") : "none"}`;
   return h(
     "figure",
     { class: "plot" },
-    h("figcaption", {}, h("span", {}, title), h("span", { class: "quiet" }, `at most ${format(highest)} ${unit}`)),
+    h(
+      "figcaption",
+      {},
+      h("span", {}, title),
+      h("span", { class: "quiet" }, most === null ? `highest ${format(highest)}` : `of ${format(most)} ${unit}`),
+    ),
     h(
       "div",
       { class: "chart" },
@@ -94,15 +107,14 @@ export function bars(items, from, to, { title, unit, most = null, format = forma
   );
 }
 
-/** The hours below a drawing, every sixth. */
+/** A few times of day below a drawing. */
 function hours(from, to) {
+  const step = to - from > 2 * HOUR ? 6 * HOUR : HOUR / 4;
+  const offset = new Date(from).getTimezoneOffset() * 60_000;
   const marks = [];
-  const first = new Date(from);
-  first.setMinutes(0, 0, 0);
-  for (let at = first.getTime(); at <= to; at += HOUR) {
-    if (at < from || new Date(at).getHours() % 6) continue;
+  for (let at = Math.ceil((from - offset) / step) * step + offset; at <= to; at += step) {
     const share = (at - from) / (to - from);
-    if (share < 0.03 || share > 0.97) continue;
+    if (share < 0.07 || share > 0.93) continue;
     const mark = h("span", {}, formatHour(at));
     mark.style.insetInlineStart = `${100 * share}%`;
     marks.push(mark);

@@ -1,5 +1,6 @@
 /** The page of all facilities: regions, search and filters, the list, and the latest changes beside it. */
 
+import { statusBadge } from "./badge.js";
 import { h, icon, name, setText } from "./dom.js";
 import * as format from "./format.js";
 import { VirtualList } from "./virtual_list.js";
@@ -41,7 +42,12 @@ class FacilitiesPage {
     document.title = "Facilities · Facility Pulse";
     const rows = h("div", { class: "rows", role: "rowgroup" });
     main.replaceChildren(
-      h("div", { class: "page-head" }, h("h1", {}, "Facilities"), this.#part("summary", h("p", { class: "summary" }, "\u00a0"))),
+      h(
+        "div",
+        { class: "page-head" },
+        h("h1", {}, "Facilities"),
+        this.#part("summary", h("p", { class: "summary" }, "\u00a0")),
+      ),
       this.#part("regions", h("div", { class: "regions", role: "group", "aria-label": "Regions" })),
       h(
         "div",
@@ -130,7 +136,13 @@ class FacilitiesPage {
     return h(
       "div",
       { class: "toolbar", role: "search" },
-      h("div", { class: "search" }, icon("search"), this.#part("search", search), h("kbd", { "aria-hidden": "true" }, "/")),
+      h(
+        "div",
+        { class: "search" },
+        icon("search"),
+        this.#part("search", search),
+        h("kbd", { "aria-hidden": "true" }, "/"),
+      ),
       status,
       h("div", { class: "select" }, sort, icon("chevron")),
     );
@@ -208,7 +220,8 @@ class FacilitiesPage {
     if (this.#shown.length) return;
     const isNobodys = this.#world.pulse.connection.state === "live" && this.#world.pulse.regions.size === 0;
     if (known) setText(empty, "No facility matches. Change the search or the filters.");
-    else if (isNobodys) setText(empty, "You belong to no facility yet, so there is nothing to show. An administrator can change that.");
+    else if (isNobodys)
+      setText(empty, "You belong to no facility yet, so there is nothing to show. An administrator can change that.");
     else setText(empty, this.#world.isLoaded ? "These regions have no facilities." : "Loading facilities…");
   }
 
@@ -236,7 +249,11 @@ function heading() {
   return h(
     "div",
     { role: "rowgroup", class: "table-head" },
-    h("div", { role: "row", "aria-rowindex": "1" }, titles.map((title) => h("span", { role: "columnheader" }, title))),
+    h(
+      "div",
+      { role: "row", "aria-rowindex": "1" },
+      titles.map((title) => h("span", { role: "columnheader" }, title)),
+    ),
   );
 }
 
@@ -318,23 +335,6 @@ function facilityRow(world) {
   };
 }
 
-/** A status as a drawing and a word: colour alone tells nobody anything. */
-export function statusBadge() {
-  const element = h("span", { class: "badge" });
-  const word = h("span", {});
-  let shown = null;
-  return {
-    element,
-    update(status) {
-      if (status === shown) return;
-      shown = status;
-      element.dataset.status = status;
-      word.textContent = format.STATUS_NAMES[status];
-      element.replaceChildren(icon(status), word);
-    },
-  };
-}
-
 function regionCard(regionId, choose) {
   const title = h("bdi", { class: "region-name" });
   const figure = h("span", { class: "figure" });
@@ -372,7 +372,11 @@ function changeItem({ facility, key }) {
       "span",
       {},
       badge.element,
-      h("time", { datetime: facility.since, title: format.formatFull(facility.since) }, format.formatTime(facility.since)),
+      h(
+        "time",
+        { datetime: facility.since, title: format.formatFull(facility.since) },
+        format.formatTime(facility.since),
+      ),
       format.reasonOf(facility.reason),
     ),
   );

@@ -1,14 +1,19 @@
-/** The page of one facility: how it is, how it was over the last day, and how much went on there. */
+/** The page of one facility: how it is, how it was over the last hours, and how much went on there. */
 
+import { statusBadge } from "./badge.js";
 import { bars, stretches, timeline } from "./charts.js";
 import { h, icon, name, setText } from "./dom.js";
-import { statusBadge } from "./facilities.js";
 import * as format from "./format.js";
+import { activityTable, changesTable } from "./tables.js";
 
-const HOUR = 3_600_000;
-const DAY = 24 * HOUR;
-const RELOAD = 60_000;
-const SHOWN_CHANGES = 25;
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const RELOAD = MINUTE;
+/** How far back one looks: the whole, and one bar of it. */
+const RANGES = {
+  hour: { title: "Last hour", short: "1 h", length: HOUR, step: MINUTE, granularity: "minute" },
+  day: { title: "Last 24 hours", short: "24 h", length: 24 * HOUR, step: HOUR, granularity: "hour" },
+};
 
 /** Shows the page in `main`; returns what ends it. */
 export function showFacility(main, { world, announce, isAdmin }, { facilityId }) {
@@ -54,9 +59,17 @@ class FacilityPage {
           this.#stat("Changes, 24 h", "count"),
         ),
         isAdmin &&
-          h("p", {}, h("a", { href: "#/agents", onclick: () => sessionStorage.setItem("agents of", facilityId) }, "Agents here")),
+          h(
+            "p",
+            {},
+            h("a", { href: "#/agents", onclick: () => sessionStorage.setItem("agents of", facilityId) }, "Agents here"),
+          ),
       ),
-      section("Last 24 hours", this.#part("timeline", h("div", { class: "plot-space is-low" }, "Loading…"))),
+      section(
+        "Timeline",
+        this.#part("timeline", h("div", { class: "plot-space is-low" }, "Loading…")),
+        this.#rangeChoice(),
+      ),
       section("Activity", this.#part("activity", h("div", { class: "plot-space" }, "Loading…"))),
       section("Changes", this.#part("changes", h("div", { class: "changes-space" }, "Loading…"))),
     );
@@ -84,7 +97,44 @@ class FacilityPage {
   }
 
   #stat(title, which) {
-    return h("div", {}, h("dt", {}, title), this.#part(which, h("dd", {}, "–")));
+    return h("div", {}, this.#part(`${which}-title`, h("dt", {}, title)), this.#part(which, h("dd", {}, "–")));
+  }
+
+  #rangeChoice() {
+    return h(
+      "fieldset",
+      { class: "segments" },
+      h("legend", { class: "unseen" }, "How far back"),
+      Object.entries(RANGES).map(([value, { title }]) =>
+        h(
+          "label",
+          {},
+          this.#part(
+            `range-${value}`,
+            h("input", {
+              type: "radio",
+              name: "range",
+              value,
+              checked: value === "day",
+              onchange: () => this.#choose(value),
+            }),
+          ),
+          h("span", {}, title),
+        ),
+      ),
+    );
+  }
+
+  #range = RANGES.day;
+  #isChosen = false;
+
+  #choose(range, { byPerson = true } = {}) {
+    this.#isChosen ||= byPerson;
+    this.#range = RANGES[range];
+    this.#parts[`range-${range}`].checked = true;
+    setText(this.#parts["uptime-title"], `Uptime, ${this.#range.short}`);
+    setText(this.#parts["count-title"], `Changes, ${this.#range.short}`);
+    this.#readPast();
   }
 
   get #facility() {
@@ -142,7 +192,9 @@ class FacilityPage {
     const because = format.reasonOf(facility.reason);
     setText(
       reason,
-      facility.since ? `Since ${format.formatFull(facility.since)}${because && `: ${because}`}.` : "Nobody has signed in here yet.",
+      facility.since
+        ? `Since ${format.formatFull(facility.since)}${because && `: ${because}`}.`
+        : "Nobody has signed in here yet.",
     );
     setText(sessions, format.formatCount(facility.sessions));
     setText(seen, format.lastSeenOf(facility, now));
@@ -153,24 +205,35 @@ class FacilityPage {
   #history = null;
 
   async #readPast() {
+    const range = this.#range;
+    const { length, step, granularity } = range;
     const to = this.#world.pulse.now();
-    const from = to - DAY;
-    const range = `from=${encodeURIComponent(new Date(from).toISOString())}&to=${encodeURIComponent(new Date(to).toISOString())}`;
+    const from = to - length;
+    const between = (start) =>
+      new URLSearchParams({ from: new Date(start).toISOString(), to: new Date(to).toISOString() });
     await Promise.all([
       this.#show("history", ["timeline", "changes"], async () => {
-        const history = await this.#request(`/history?${range}&limit=500`);
+        const history = await this.#request(`/history?${between(from)}&limit=500`);
         if (!Array.isArray(history.items)) throw new Error("Its answer cannot be read.");
+        if (range !== this.#range) return;
         this.#history = history;
         this.#drawPast();
+        this.#comeCloser(history.items, to);
       }),
       this.#show("activity", ["activity"], async () => {
-        const start = Math.floor(from / HOUR) * HOUR;
-        const wanted = `from=${encodeURIComponent(new Date(start).toISOString())}&to=${encodeURIComponent(new Date(to).toISOString())}`;
-        const { items } = await this.#request(`/activity?${wanted}&granularity=hour`);
+        const start = Math.floor(from / step) * step;
+        const { items } = await this.#request(`/activity?${between(start)}&granularity=${granularity}`);
         if (!Array.isArray(items)) throw new Error("Its answer cannot be read.");
-        this.#drawActivity(items, start, to);
+        if (range === this.#range) this.#drawActivity(items, start, to);
       }),
     ]);
+  }
+
+  /** A facility that is known for less than an hour would show next to nothing of a day. */
+  #comeCloser(items, now) {
+    const first = items.at(-1);
+    const isNew = first?.version === 1 && now - Date.parse(first.at) < HOUR;
+    if (isNew && this.#range === RANGES.day && !this.#isChosen) this.#choose("hour", { byPerson: false });
   }
 
   async #show(what, parts, read) {
@@ -178,7 +241,10 @@ class FacilityPage {
       await read();
     } catch (error) {
       if (this.#over.signal.aborted) return;
-      const text = error.status === 404 ? `This server does not offer ${what}.` : `The ${what} cannot be read now: ${error.message}`;
+      const text =
+        error.status === 404
+          ? `This server does not offer ${what}.`
+          : `The ${what} cannot be read now: ${error.message}`;
       // What was drawn before is kept: it is still what happened.
       for (const part of parts) if (!this.#parts[part].dataset.drawn) unavailable(this.#parts[part], text);
     }
@@ -188,42 +254,55 @@ class FacilityPage {
     if (!this.#history) return;
     const { items, uptime } = this.#history;
     const to = this.#world.pulse.now();
-    const from = to - DAY;
+    const { length, title } = this.#range;
+    const from = to - length;
     const facility = this.#facility;
     const parts = stretches(items, facility, from, to);
     const changes = parts.filter(({ version }) => version !== undefined && version > 0);
     const share = typeof uptime === "number" ? format.formatShare(uptime) : "not known";
     setText(this.#parts.uptime, share);
     setText(this.#parts.count, format.formatCount(changes.length));
-    const label = `The last 24 hours: online ${share} of the time, ${changes.length} changes.`;
+    const label = `${title}: online ${share} of the time, ${changes.length} changes.`;
     draw(this.#parts.timeline, timeline(parts, from, to, label), legend());
-    draw(this.#parts.changes, changesTable(changes.toReversed(), to));
+    draw(this.#parts.changes, changesTable(changes.toReversed(), to, title));
   }
 
   #drawActivity(items, from, to) {
-    const known = new Map(items.map((item) => [Math.floor(Date.parse(item.start) / HOUR) * HOUR, item]));
+    const { step, granularity } = this.#range;
+    const known = new Map(items.map((item) => [Math.floor(Date.parse(item.start) / step) * step, item]));
     const starts = [];
-    for (let at = from; at < to; at += HOUR) starts.push(at);
-    const end = starts.at(-1) + HOUR;
+    for (let at = from; at < to; at += step) starts.push(at);
+    const end = starts.at(-1) + step;
     const values = (pick) => starts.map((start) => ({ start, value: Number(pick(known.get(start) ?? {})) || 0 }));
-    const plots = [
-      bars(values((item) => item.onlineSeconds / 60), from, end, {
-        title: "Time online",
-        unit: "min",
-        most: 60,
-        format: (value) => format.formatCount(Math.round(value)),
-      }),
-      bars(values((item) => item.uniqueUsers), from, end, { title: "People", unit: "people" }),
-      bars(values((item) => item.heartbeats), from, end, { title: "Heartbeats", unit: "heartbeats" }),
-    ];
-    const table = activityTable(starts.map((start) => [start, known.get(start) ?? {}]).toReversed());
-    draw(this.#parts.activity, h("div", { class: "plots" }, plots), h("details", {}, h("summary", {}, "As a table"), table));
+    const isHourly = granularity === "hour";
+    const shown = [
+      [
+        (item) => item.onlineSeconds / (isHourly ? 60 : 1),
+        {
+          title: "Time online",
+          unit: isHourly ? "min" : "s",
+          most: 60,
+          format: (value) => format.formatCount(Math.round(value)),
+        },
+      ],
+      isHourly && [(item) => item.uniqueUsers, { title: "People", unit: "people" }],
+      [(item) => item.heartbeats, { title: "Heartbeats", unit: "heartbeats" }],
+      !isHourly && [(item) => item.sessionsStarted, { title: "Sessions started", unit: "sessions" }],
+    ].filter(Boolean);
+    const plots = shown.map(([pick, labels]) => bars(values(pick), from, end, step, labels));
+    const table = activityTable(starts.map((start) => [start, known.get(start) ?? {}]).toReversed(), granularity);
+    draw(
+      this.#parts.activity,
+      h("div", { class: "plots" }, plots),
+      h("details", {}, h("summary", {}, "As a table"), table),
+    );
   }
 }
 
-function section(title, content) {
-  const id = `title-${title.replace(/\W+/g, "-").toLowerCase()}`;
-  return h("section", { class: "card", "aria-labelledby": id }, h("h2", { id }, title), content);
+function section(title, content, controls = null) {
+  const id = `title-${title.toLowerCase()}`;
+  const head = h("div", { class: "section-head" }, h("h2", { id }, title), controls);
+  return h("section", { class: "card", "aria-labelledby": id }, head, content);
 }
 
 function draw(space, ...content) {
@@ -246,62 +325,4 @@ function legend() {
       h("li", {}, h("span", { class: `swatch is-${status}` }), format.STATUS_NAMES[status]),
     ),
   );
-}
-
-function changesTable(changes, now) {
-  if (!changes.length) return h("p", { class: "quiet" }, "Nothing has changed in the last 24 hours.");
-  const rows = changes.slice(0, SHOWN_CHANGES).map(({ status, reason, start, end }) => {
-    const badge = statusBadge();
-    badge.update(status);
-    return h(
-      "tr",
-      {},
-      h("td", {}, h("time", { datetime: new Date(start).toISOString(), title: format.formatFull(start) }, format.formatTime(start, now))),
-      h("td", {}, badge.element),
-      h("td", {}, format.formatDuration(end - start)),
-      h("td", { class: "quiet" }, format.reasonOf(reason)),
-    );
-  });
-  const more = changes.length - rows.length;
-  return h(
-    "div",
-    {},
-    h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Changes of the last 24 hours" },
-      h("table", {}, tableHead(["Time", "Status", "Lasted", "Reason"]), h("tbody", {}, rows)),
-    ),
-    more > 0 && h("p", { class: "quiet" }, `and ${format.formatCount(more)} earlier ones`),
-  );
-}
-
-function activityTable(hours) {
-  const figure = (value) => h("td", { class: "number" }, value === undefined ? "–" : format.formatCount(value));
-  const ended = ({ sessionsEnded: { expired = 0, left = 0, ended = 0 } = {} }) => expired + left + ended;
-  const rows = hours.map(([start, item]) =>
-    h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, format.formatTime(start)),
-      figure(item.onlineSeconds === undefined ? undefined : Math.round(item.onlineSeconds / 60)),
-      figure(item.uniqueUsers),
-      figure(item.heartbeats),
-      figure(item.sessionsStarted),
-      figure(item.sessionsEnded === undefined ? undefined : ended(item)),
-    ),
-  );
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": "Activity by hour" },
-    h(
-      "table",
-      {},
-      tableHead(["Hour", "Minutes online", "People", "Heartbeats", "Sessions started", "Sessions ended"]),
-      h("tbody", {}, rows),
-    ),
-  );
-}
-
-function tableHead(titles) {
-  return h("thead", {}, h("tr", {}, titles.map((title) => h("th", { scope: "col" }, title))));
 }

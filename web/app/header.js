@@ -14,7 +14,12 @@ export function showHeader(header, banner, session, announce) {
   );
   const state = connectionState(pulse);
   header.replaceChildren(
-    h("a", { class: "brand", href: "#/", "aria-label": "Facility Pulse" }, h("img", { src: "icon.svg", alt: "", width: 28, height: 28 }), h("span", {}, "Facility Pulse")),
+    h(
+      "a",
+      { class: "brand", href: "#/", "aria-label": "Facility Pulse" },
+      h("img", { src: "icon.svg", alt: "", width: 28, height: 28 }),
+      h("span", {}, "Facility Pulse"),
+    ),
     nav,
     h("div", { class: "header-end" }, state.element, menu(session, user)),
   );
@@ -51,7 +56,12 @@ const STATES = {
 
 function connectionState(pulse) {
   const word = h("span", {});
-  const element = h("span", { class: "connection", title: "" }, h("span", { class: "dot", "aria-hidden": "true" }), word);
+  const element = h(
+    "span",
+    { class: "connection", title: "" },
+    h("span", { class: "dot", "aria-hidden": "true" }),
+    word,
+  );
   let retryAt = null;
   let last = null;
   const view = {
@@ -158,7 +168,17 @@ function menu({ pulse, signOut }, user) {
     radios("My status", "my-status", Object.entries(format.AGENT_STATUS_NAMES).slice(0, 3), "available", (value) =>
       pulse.setStatus(value),
     ),
-    radios("Theme", "theme", [["system", "System"], ["light", "Light"], ["dark", "Dark"]], storedTheme(), setTheme),
+    radios(
+      "Theme",
+      "theme",
+      [
+        ["system", "System"],
+        ["light", "Light"],
+        ["dark", "Dark"],
+      ],
+      storedTheme(),
+      setTheme,
+    ),
     h("button", { type: "button", class: "button", onclick: signOut }, "Sign out"),
   );
   const names = {

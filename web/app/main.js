@@ -97,7 +97,12 @@ function run(authentication, user) {
     const [route, found] = match(location.hash);
     if (!route) {
       header.page(null);
-      return refuse("There is no such page", "The address may be mistyped.", "All facilities", () => (location.hash = "#/"));
+      return refuse(
+        "There is no such page",
+        "The address may be mistyped.",
+        "All facilities",
+        () => (location.hash = "#/"),
+      );
     }
     const [, view, current, parameters] = route;
     header.page(current);

@@ -188,7 +188,14 @@ export class Beats {
     if (ttlSeconds >= 1) this.#ttl = ttlSeconds * 1000;
     this.#acceptedAt = performance.now();
     this.#failures = 0;
-    this.#report({ state: "ok", leads: this.#isLeading, receivedAt, expiresAt, interval: this.#interval, ttl: this.#ttl });
+    this.#report({
+      state: "ok",
+      leads: this.#isLeading,
+      receivedAt,
+      expiresAt,
+      interval: this.#interval,
+      ttl: this.#ttl,
+    });
     return this.#interval * (1 + JITTER * (2 * Math.random() - 1));
   }
 

@@ -46,7 +46,9 @@ export class Live {
     const { signal } = this.#stopped;
     addEventListener("online", () => this.wake(1_000), { signal });
     addEventListener("offline", () => this.#tell(), { signal });
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.wake(), { signal });
+    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.wake(), {
+      signal,
+    });
     this.#connect();
     this.#poll();
   }

@@ -1,23 +1,23 @@
--- Says once more, in the stream of presences, how single presences stand: in the order of the stream that is safe
+-- Says in the stream of presences which sessions users have at a facility: in the order of that stream this is true
 -- whatever happens meanwhile, which a comparison from outside never is.
 --
--- ARGV[4…] triples: facility, user/session, now in ms
--- Returns how many were said to be there.
+-- ARGV[4] now in ms   ARGV[5…] pairs: facility, user
+-- Returns how many sessions that are.
 
-local there = 0
-for i = 4, #ARGV, 3 do
-  local facility, id, now = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local raw = redis.call('HGET', sessions_key(facility), id)
-  local started, beat, leave, over, life
-  if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
-  if life and life >= LOGGED then life = life - LOGGED end
-  if life == ONLINE then
-    there = there + 1
-    tell_presence('began', facility, id, started, 'heartbeat')
-  elseif life == EXPIRED or life == LEFT or life == ENDED then
-    tell_presence('ended', facility, id, over, REASON[life])
-  else
-    tell_presence('ended', facility, id, now, 'expired')
+local now, count = tonumber(ARGV[4]), 0
+for i = 5, #ARGV, 2 do
+  local facility, user = ARGV[i], ARGV[i + 1]
+  local sessions, began = {}, nil
+  local flat = redis.call('HGETALL', sessions_key(facility))
+  for j = 1, #flat, 2 do
+    local owner, session = string.match(flat[j], '^([^/]*)/(.*)$')
+    local started, beat, leave, over, life = struct.unpack(SESSION, flat[j + 1])
+    if owner == user and life == ONLINE then
+      sessions[#sessions + 1] = session
+      began = math.min(began or started, started)
+    end
   end
+  count = count + #sessions
+  tell_presence('present', facility, user .. '/' .. table.concat(sessions, ','), began or now, 'heartbeat')
 end
-return there
+return count

@@ -1,24 +1,34 @@
--- Rebuilds facilities of one partition from SQL after Redis lost its data; what is already there stays.
+-- Rebuilds the facilities of one partition after Redis lost data: from SQL, and from what an older copy of the data
+-- still holds. The newer state of each counts, by version.
 --
--- ARGV[4] moment of the loss in ms
--- ARGV[5] msgpack: [[facility, online 0|1, since ms, version, reason code], …]; versions with their jump already made
--- Returns the number of facilities restored.
+-- ARGV[4] moment of the loss in ms   ARGV[5] how far versions jump, so that none is used twice
+-- ARGV[6] msgpack: [[facility, online 0|1, since ms, version, reason code], …] as SQL has them
+-- Returns the number of facilities.
 --
--- A facility that was online gets one nameless presence that ended at the loss: until the end of the hold it keeps
--- the facility online, so that whoever is heard meanwhile continues it without a gap.
+-- Sessions of an older copy are forgotten: whether they live is what their next heartbeats tell. A facility that was
+-- online gets one nameless presence that ended at the loss: until the end of the hold it keeps the facility online,
+-- so that whoever is heard meanwhile continues it without a gap.
 
-local loss, restored = tonumber(ARGV[4]), 0
-for _, row in ipairs(cmsgpack.unpack(ARGV[5])) do
+local loss, jump = tonumber(ARGV[4]), tonumber(ARGV[5])
+
+for _, row in ipairs(cmsgpack.unpack(ARGV[6])) do
   local facility, online, since, version, reason = row[1], row[2], row[3], row[4], row[5]
-  if redis.call('HEXISTS', FACILITIES, facility) == 0 then
-    restored = restored + 1
-    save_facility(facility, { online = online, since = since, version = version, sessions = online,
-      reason = reason, end_at = online == 1 and 0 or since, end_reason = reason })
-    if online == 1 then
-      redis.call('HSET', sessions_key(facility), NAMELESS,
-        struct.pack(SESSION, math.min(since, loss), loss - ttl, 0, 0, ONLINE))
-      redis.call('ZADD', DEADLINES, 'LT', loss, facility)
-    end
+  if version > load_facility(facility).version then
+    save_facility(facility, { online = online, since = since, version = version, sessions = 0, reason = reason,
+      end_at = online == 1 and 0 or since, end_reason = reason })
   end
 end
-return restored
+
+redis.call('UNLINK', DEADLINES)
+local facilities = redis.call('HKEYS', FACILITIES)
+for _, facility in ipairs(facilities) do
+  local state, values = load_facility(facility), sessions_key(facility)
+  redis.call('UNLINK', values)
+  state.version, state.sessions = state.version + jump, state.online
+  save_facility(facility, state)
+  if state.online == 1 then
+    redis.call('HSET', values, NAMELESS, struct.pack(SESSION, math.min(state.since, loss), loss - ttl, 0, 0, ONLINE))
+    redis.call('ZADD', DEADLINES, loss, facility)
+  end
+end
+return #facilities

@@ -51,7 +51,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": max,
     "min": min,
     "split": lambda text, by: text.split(by),
-    "string": lambda value: {True: "True", False: "False"}.get(value, str(value)) if value is not None else "",
+    "string": lambda value: "" if value is None else str(value),
     "subscription": lambda: {"id": SUBSCRIPTION},
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",
     "tenant": lambda: {"tenantId": TENANT_ID},

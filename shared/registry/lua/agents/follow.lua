@@ -1,7 +1,8 @@
 -- Follows presences that began and ended, as the streams `presence:{pNN}` tell them: each entry once, in its order.
 --
--- ARGV[2] msgpack: [[source, [[entry ms, entry number, 1 began | 0 ended, user, bucket, presence (8 bytes),
---         session, at ms, reason], …]], …]; a source is the tag of the stream's partition
+-- ARGV[2] msgpack: [[source, [[entry ms, entry number, kind, user, bucket, presence (8 bytes), session, at ms,
+--         reason], …]], …]; a source is the tag of the stream's partition. Kinds are began, ended, and present: that
+--         one has all presences of the user at the facility, or the facility alone with the checksum of no session
 -- Returns {online, offline}: agents who came and who went.
 --
 -- The newest entry followed of each source is kept beside the agents, so that an entry given again, by a reader that
@@ -50,7 +51,7 @@ local function ended(user, bucket, presence, session, at, reason)
     agent.presences = string.sub(agent.presences, 1, i - 1) .. string.sub(agent.presences, i + PRESENCE)
     agent.over = math.max(agent.over, at)
   end
-  if not has_session(agent.presences, string.sub(presence, 5)) then
+  if session and not has_session(agent.presences, string.sub(presence, 5)) then
     redis.call('XADD', stream, '*', 'kind', 'ended', 'user', user, 'session', session, 'reason', reason)
   end
   if not i then return end
@@ -66,6 +67,23 @@ local function ended(user, bucket, presence, session, at, reason)
   save_agent(bucket, user, agent)
 end
 
+-- Corrects what is known of a user at one facility. Which session an unknown end was of, nobody can tell any more.
+local function present(user, bucket, presences, session, at)
+  local facility, none = string.sub(presences, 1, 4), session == ''
+  if not none then
+    for i = 1, #presences, PRESENCE do
+      began(user, bucket, string.sub(presences, i, i + PRESENCE - 1), at)
+    end
+  end
+  local held = load_agent(bucket, user).presences
+  for i = 1, #held, PRESENCE do
+    local presence = string.sub(held, i, i + PRESENCE - 1)
+    if string.sub(presence, 1, 4) == facility and (none or not find(presences, presence)) then
+      ended(user, bucket, presence, nil, at, 'expired')
+    end
+  end
+end
+
 for _, group in ipairs(cmsgpack.unpack(ARGV[2])) do
   local source, entries = group[1], group[2]
   local followed = redis.call('HGET', PROGRESS, source) or '0-0'
@@ -74,10 +92,13 @@ for _, group in ipairs(cmsgpack.unpack(ARGV[2])) do
   for _, entry in ipairs(entries) do
     if entry[1] > ms or (entry[1] == ms and entry[2] > number) then
       ms, number = entry[1], entry[2]
-      if entry[3] == 1 then
-        began(entry[4], entry[5], entry[6], entry[8])
+      local kind, user, bucket, presence, session, at = entry[3], entry[4], entry[5], entry[6], entry[7], entry[8]
+      if kind == 'began' then
+        began(user, bucket, presence, at)
+      elseif kind == 'ended' then
+        ended(user, bucket, presence, session, at, entry[9])
       else
-        ended(entry[4], entry[5], entry[6], entry[7], entry[8], entry[9])
+        present(user, bucket, presence, session, at)
       end
       floor = raised
     end

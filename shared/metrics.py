@@ -1,0 +1,63 @@
+"""What the product measures about itself, as OpenTelemetry instruments; docs/operations.md lists them.
+
+Only the API is used here: where nothing exports, an instrument costs next to nothing. `shared.metrics_export` sends
+them to Application Insights.
+"""
+
+from collections.abc import Iterable
+
+from opentelemetry import metrics
+
+from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.pipeline import PipelineState
+
+_meter = metrics.get_meter("facility_pulse")
+
+heartbeats = _meter.create_counter(
+    "facility_pulse.heartbeats", "{heartbeat}", "Heartbeats ingested, repetitions included."
+)
+duplicates = _meter.create_counter(
+    "facility_pulse.duplicates", "{heartbeat}", "Heartbeats that told nothing new: repeated or overtaken."
+)
+late = _meter.create_counter(
+    "facility_pulse.late",
+    "{heartbeat}",
+    "Heartbeats that came after their session's end had been decided.",
+)
+unassigned = _meter.create_counter(
+    "facility_pulse.unassigned", "{heartbeat}", "Heartbeats that count for no facility of the directory."
+)
+dead_letters = _meter.create_counter("facility_pulse.dead_letters", "{record}", "Records set aside, by source.")
+transitions = _meter.create_counter("facility_pulse.transitions", "{change}", "Status changes of facilities.")
+_detection_lag = _meter.create_histogram(
+    "facility_pulse.detection_lag", "s", "From the moment a facility went offline to its announcement."
+)
+_pipeline_lag = _meter.create_gauge("facility_pulse.pipeline_lag", "s", "How far the watermark is behind the clock.")
+_stale = _meter.create_gauge("facility_pulse.stale", "1", "1 while nobody's silence is believed.")
+_sweep_backlog = _meter.create_gauge(
+    "facility_pulse.sweep_backlog", "{facility}", "Facilities that a sweep found waiting for their turn."
+)
+_sessions_online = _meter.create_gauge(
+    "facility_pulse.sessions_online", "{session}", "Sessions online, estimated beyond about 8,000."
+)
+
+
+def announced(changes: Iterable[FacilityChange], now: int) -> None:
+    """Notes that these changes went out to browsers at `now` (ms)."""
+    for change in changes:
+        if change.status is FacilityStatus.OFFLINE:
+            _detection_lag.record(max(0, now - change.since) / 1000)
+
+
+def swept(state: PipelineState, now: int, backlog: int) -> None:
+    """Notes where the pipeline stands after a look at `now` (ms), and how many facilities waited for the sweep."""
+    lag = state.lag(now)
+    if lag is not None:
+        _pipeline_lag.set(lag / 1000)
+    _stale.set(int(state.stale))
+    _sweep_backlog.set(backlog)
+
+
+def counted(sessions: int) -> None:
+    """Notes how many sessions are online."""
+    _sessions_online.set(sessions)

@@ -1,0 +1,82 @@
+"""What the pages for operators name exists."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.pipeline.measures import EVENT, Measures
+from tests.infra.bicep.syntax import parse
+from tests.infra.conftest import CHECKOUT, INFRA
+
+DOCS = CHECKOUT / "docs"
+PAGES = [DOCS / name for name in ("deploy.md", "operations.md", "costs.md", "internet-scale.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+ (.+)$", page.read_text())
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_make_has_the_targets(page: Path) -> None:
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (CHECKOUT / "Makefile").read_text()))
+    named = re.findall(r"(?:`|^|&& |\(|\t)make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    assert set(named) <= targets
+
+
+def test_azds_variables_lead_to_parameters() -> None:
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    variables = {re.sub(r"^\$\{|[=}].*$", "", entry["value"]) for entry in given.values()}
+    text = (DOCS / "deploy.md").read_text()
+    named = set(re.findall(r"azd env set ([A-Z_]+)|`((?:PULSE|CORE|SQL_ADMINISTRATOR|ALERT)_[A-Z_]+)[=`]", text))
+    assert {one or other for one, other in named} - {"NAME"} <= variables
+
+
+def test_parameters_that_are_named_are_declared() -> None:
+    declared = {item.name for item in parse(INFRA / "main.bicep").of_kind("param")}
+    text = (DOCS / "deploy.md").read_text() + (DOCS / "operations.md").read_text()
+    for name in ("maximumInstances", "redisSku", "packageUri", "alertWebhookSecretUri", "sessionSettings"):
+        assert f"`{name}`" in text or name in text
+        assert name in declared
+    tables = re.findall(r"(?m)^\| `(?:PULSE|CORE|SQL|ALERT)_\w+`[^|]*\| ((?:`\w+`(?:, )?…?)+)", text)
+    assert {name for cell in tables for name in re.findall(r"`(\w+)`", cell)} <= declared
+
+
+def test_every_alert_is_explained() -> None:
+    module = (INFRA / "modules" / "alerts.bicep").read_text()
+    names = set(re.findall(r"(?m)^    name: '([a-z-]+)'$", module)) | set(
+        re.findall(r"'ar-([a-z-]+)-\$\{token}'", module)
+    )
+    explained = set(re.findall(r"(?m)^\| `([a-z-]+)` \|", (DOCS / "operations.md").read_text()))
+    assert names <= explained
+
+
+def test_alerts_and_queries_read_what_the_app_writes() -> None:
+    written = Measures(0, False, 0, 0, 0, 0, 0).fields()
+    page = (DOCS / "operations.md").read_text()
+    shown = re.search(rf"(?m)^{EVENT} (\{{.*\}})$", page)
+    assert shown
+    assert json.loads(shown[1]).keys() == written.keys()
+    for text in ((INFRA / "modules" / "alerts.bicep").read_text(), page):
+        assert f'startswith "{EVENT} "' in text
+        assert f"substring(message, {len(EVENT) + 1})" in text
+        assert set(re.findall(r"found\.(\w+)", text)) <= written.keys()
+
+
+def test_the_host_lets_that_line_through() -> None:
+    levels = json.loads((CHECKOUT / "host.json").read_text())["logging"]["logLevel"]
+    assert levels["Function.monitor_sessions.User"] == "Information"

@@ -1,0 +1,77 @@
+"""The product's instruments, as an exporter sees them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry import metrics as api
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from shared import metrics, metrics_export
+from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.pipeline import PipelineState
+from shared.domain.silence import Silence
+from shared.settings import TelemetrySettings
+
+NOW = 1_795_000_000_000
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[InMemoryMetricReader]:
+    """The one provider of this process: it cannot be replaced again."""
+    reader = InMemoryMetricReader()
+    api.set_meter_provider(MeterProvider([reader]))
+    yield reader
+    reader.shutdown()
+
+
+def points(reader: InMemoryMetricReader, name: str) -> list[Any]:
+    data = reader.get_metrics_data()
+    assert data is not None
+    found = [
+        metric
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == f"facility_pulse.{name}"
+    ]
+    return list(found[0].data.data_points) if found else []
+
+
+def change(status: FacilityStatus, since: int) -> FacilityChange:
+    return FacilityChange("f-1", status, since, 2, 0, "expired")
+
+
+def test_only_departures_tell_how_late_they_were_noticed(reader: InMemoryMetricReader) -> None:
+    metrics.announced([change(FacilityStatus.OFFLINE, NOW - 1_500), change(FacilityStatus.ONLINE, NOW - 90_000)], NOW)
+    [point] = points(reader, "detection_lag")
+    assert (point.count, point.sum) == (1, 1.5)
+
+
+def test_a_sweep_tells_where_the_pipeline_stands(reader: InMemoryMetricReader) -> None:
+    metrics.swept(PipelineState(watermark=NOW - 700, silence=Silence(since=NOW, until=NOW + 1)), NOW, 17)
+    assert [points(reader, name)[0].value for name in ("pipeline_lag", "stale", "sweep_backlog")] == [0.7, 1, 17]
+
+
+def test_counters_add_up_by_source(reader: InMemoryMetricReader) -> None:
+    metrics.dead_letters.add(1, {"source": "ingest"})
+    metrics.dead_letters.add(2, {"source": "ingest"})
+    [point] = points(reader, "dead_letters")
+    assert (point.value, dict(point.attributes)) == (3, {"source": "ingest"})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TelemetrySettings(), TelemetrySettings(connection_string="InstrumentationKey=x", worker_exports=True)],
+    ids=["without-a-connection-string", "where-the-worker-exports"],
+)
+def test_nothing_is_exported(settings: TelemetrySettings) -> None:
+    assert metrics_export.start(settings) is None
+
+
+def test_a_bad_connection_string_is_named_and_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    thread = metrics_export.start(TelemetrySettings(connection_string="nonsense"))
+    assert thread is not None
+    thread.join(30)
+    assert "APPLICATIONINSIGHTS_CONNECTION_STRING" in caplog.text
