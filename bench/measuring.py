@@ -45,8 +45,9 @@ async def server_seconds(client: Redis) -> float:
 
 
 async def server_bytes(client: Redis) -> int:
-    """Returns the memory that the server's data takes."""
-    return int((await client.info("memory"))["used_memory"])
+    """Returns the memory that the server uses, but for the buffers of its clients."""
+    info = await client.info("memory")
+    return int(info["used_memory"]) - int(info["mem_clients_normal"])
 
 
 def process_seconds(pid: int) -> float:
