@@ -147,7 +147,7 @@ class SourceDesign:
             cursor, names = await self._client.scan(cursor, match="values:*", count=1_000)
             pipe = self._client.pipeline(transaction=False)
             for name, raw in zip(names, await self._client.mget(names) if names else [], strict=True):
-                value = json.loads(raw)
+                value = json.loads(raw or "{}")
                 if "offline" not in value and value["end"] <= watermark:
                     pipe.set(name, json.dumps(value | {"offline": value["end"]}))
                     ended += 1

@@ -13,7 +13,7 @@ from redis.asyncio.client import Pipeline
 
 from bench import product
 from bench.measuring import redis_server, server_seconds, spread
-from bench.report import Benchmark, Chart, Context, Goal, Report, Table
+from bench.report import Benchmark, Cell, Chart, Context, Goal, Report, Table
 from shared.events.codec import Draft, encode_beat, encode_packet
 from shared.pipeline.ingest import HeartbeatIngest, StreamEvent
 
@@ -78,7 +78,7 @@ class SourceDesign:
         await pipe.execute()
 
     @staticmethod
-    def _write(pipe: Pipeline, name: str, beat: dict[str, Any], known: bytes | None) -> None:
+    def _write(pipe: Pipeline, name: str, beat: dict[str, Any], known: bytes | str | None) -> None:
         value = json.loads(known) if known else {**beat, "startTime": beat["receivedAt"], "offlineTime": None}
         value["endTime"] = beat["receivedAt"] + _TTL_SECONDS * 1000
         pipe.set(f"sessions:{name}", "", ex=_TTL_SECONDS)
@@ -97,7 +97,12 @@ async def run(context: Context) -> Report:
             _ours("packed, 300 a packet", up.ingest, 300, count // 2),
             _ours("packed, 20 a packet", up.ingest, 20, count // 4),
             _ours("one heartbeat an event", up.ingest, 1, count // 8),
-            Way("source design: a read and a transaction per heartbeat", 1, count // 40, SourceDesign(other, pipelined=False).apply),
+            Way(
+                "source design: a read and a transaction per heartbeat",
+                1,
+                count // 40,
+                SourceDesign(other, pipelined=False).apply,
+            ),
             Way("the same, pipelined per batch", 1, count // 20, SourceDesign(other, pipelined=True).apply),
         ]
         context.progress(f"{count:,} sessions come online")
@@ -151,7 +156,7 @@ def _chunks[T](items: Sequence[T], size: int) -> list[list[T]]:
 
 
 def _report(ways: Sequence[Way], samples: dict[str, list[Sample]], count: int) -> Report:
-    rows = []
+    rows: list[list[Cell]] = []
     rates = {}
     baseline = samples[ways[3].name]
     for way in ways:
@@ -174,7 +179,7 @@ def _report(ways: Sequence[Way], samples: dict[str, list[Sample]], count: int) -
     return Report(
         tables=[
             Table(
-                f"{len(best)} rounds, all ways in each; {count:,} sessions online, 20 a facility; medians (least … greatest)",
+                f"{len(best)} rounds, all ways in each; {count:,} sessions online, 20 a facility; medians",
                 [
                     "way",
                     "function, µs processor per heartbeat",
@@ -213,8 +218,8 @@ def _report(ways: Sequence[Way], samples: dict[str, list[Sample]], count: int) -
         notes=[
             "Measured from the decoded trigger call (`HeartbeatIngest.apply`) to the answer of Redis; directory, "
             "watermark and counters included. The sessions are online and renewed: what nearly every heartbeat does.",
-            "Processor time is what the operating system counted for this process and the server, so that other load on "
-            "the machine hardly shows; by the clock it does.",
+            "Processor time is what the operating system counted for this process and the server, so that other load "
+            "on the machine hardly shows; by the clock it does.",
         ],
     )
 

@@ -44,9 +44,8 @@ class Shape:
         """Returns a heartbeat of every session; of those that will fall silent, one second later."""
         found = []
         for number, (user, session, facility) in enumerate(product.people(self.sessions, self.per_facility)):
-            if self.uuids:
-                user, session = _uuid(number), _uuid(number + self.sessions)
-            found.append((facility, user, session, at + 1_000 if _falls_silent(number) else at))
+            ids = (_uuid(number), _uuid(number + self.sessions)) if self.uuids else (user, session)
+            found.append((facility, *ids, at + 1_000 if _falls_silent(number) else at))
         return found
 
 
@@ -224,14 +223,14 @@ def _report(context: Context, found: dict[int, dict[str, Figures]], others: dict
             ),
         ],
         notes=[
-            "A to E do the least that a layout needs (keep the newest beat, count a facility's sessions, append changes "
-            "and ends to a stream); the product's row carries all rules of the contract on layout A.",
+            "A to E do the least that a layout needs (keep the newest beat, count a facility's sessions, append "
+            "changes and ends to a stream); the product's row carries all rules of the contract on layout A.",
             "All are given the same batches of 4,000 heartbeats, in random order; one script call per partition. "
             "Centrifuge's algorithm and the source design have one call per heartbeat, here pipelined per batch.",
             "Bytes: growth of `used_memory` by everything that is written, streams, indexes and hash tables included. "
             "Processor time: `used_cpu_user` + `used_cpu_sys` of the server, so that other load hardly shows.",
-            "“Nobody, all were renewed” is the dearest sweep of a layout that looks at facilities: each is looked at in "
-            "vain. It spreads over all sweeps of a TTL; the other columns are one sweep each.",
+            "“Nobody, all were renewed” is the dearest sweep of a layout that looks at facilities: each is looked at "
+            "in vain. It spreads over all sweeps of a TTL; the other columns are one sweep each.",
         ],
     )
 

@@ -35,8 +35,8 @@ def _page(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     if goals:
         yield "| benchmark | figure | goal | measured | |\n|---|---|---|---|---|"
         for result, goal in goals:
-            name = result["name"]
-            yield f"| [{name}](#{name}) | {goal['what']} | {goal['goal']} | {goal['measured']} | {_VERDICT[goal['met']]} |"
+            link = f"[{result['name']}](#{result['name']})"
+            yield f"| {link} | {goal['what']} | {goal['goal']} | {goal['measured']} | {_VERDICT[goal['met']]} |"
         yield ""
     for result in results:
         yield from _section(result)

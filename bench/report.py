@@ -1,9 +1,9 @@
 """What a benchmark is, what it is given, and what it says."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 Cell = str | int | float | None
 Size = Literal["small", "full"]
@@ -72,4 +72,4 @@ class Benchmark:
 
     name: str
     summary: str
-    run: Callable[[Context], Awaitable[Report]]
+    run: Callable[[Context], Coroutine[Any, Any, Report]]

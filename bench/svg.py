@@ -37,13 +37,14 @@ class _Scale:
         positive = [value for value in values if value > 0] or [1.0]
         self._log = log
         if log:
-            self._low, self._high = math.floor(math.log10(min(positive)) - 0.01), math.ceil(math.log10(max(positive)))
-            self._high = max(self._high, self._low + 1)
-            self.ticks = [10.0**power for power in range(self._low, self._high + 1)]
+            low = math.floor(math.log10(min(positive)) - 0.01)
+            high = max(math.ceil(math.log10(max(positive))), low + 1)
+            self._low, self._high = float(low), float(high)
+            self.ticks = [10.0**power for power in range(low, high + 1)]
         else:
             step = _round_step(max(positive) / 5)
             count = math.ceil(max(positive) * 1.02 / step)
-            self._low, self._high = 0, step * count
+            self._low, self._high = 0.0, step * count
             self.ticks = [step * index for index in range(count + 1)]
 
     def y(self, value: float) -> float:
@@ -55,7 +56,7 @@ class _Scale:
 
 
 def _round_step(value: float) -> float:
-    power = 10 ** math.floor(math.log10(value))
+    power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in (1, 2, 2.5, 5, 10) if step * power >= value * 0.999)
 
 
