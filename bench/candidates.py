@@ -112,15 +112,15 @@ class Presence:
         """Reads every channel, which is the only way to find out."""
         purged = 0
         for chunk in _chunks(sorted(self.channels), _VISITS):
-            purged += await self.read(chunk, watermark)
+            purged += sum((await self.read(chunk, watermark)).values())
         return purged
 
-    async def read(self, channels: Iterable[str], at: int) -> int:
-        """Reads channels at a moment (ms); returns how many members lapsed."""
+    async def read(self, channels: Sequence[str], at: float) -> dict[str, int]:
+        """Reads channels at a moment (ms); returns how many members of each have lapsed since it was last read."""
         pipe = self._client.pipeline(transaction=False)
         for channel in channels:
             await self._read(keys=_channel(channel), args=[at / 1000], client=pipe)
-        return sum(purged for purged, _ in await pipe.execute())
+        return {channel: purged for channel, (purged, _) in zip(channels, await pipe.execute(), strict=True)}
 
 
 class SourceDesign:
