@@ -9,6 +9,8 @@ DEV := $(VENV)/dev.stamp
 # A venv that was left half made, or whose Python is gone, is made anew.
 $(shell $(PY) -c 'import pip' 2>/dev/null || rm -f $(PY) $(LOCAL) $(DEV))
 
+# Most tests wait for other processes, so more of them than processors may run at once.
+WORKERS ?= 3
 # What `make test TESTS=…`, `make run SIMULATE=…` and `make bench BENCH=…` pass on.
 TESTS ?=
 SIMULATE ?=
@@ -52,7 +54,7 @@ replay: $(LOCAL) ## puts what was set aside back to where it came from; SOURCE=�
 	@exec $(PY) -m emulators.stack operate replay $(if $(SOURCE),--source $(SOURCE)) $(IDS)
 
 test: $(DEV) ## passes all tests; TESTS=tests/unit narrows them
-	@exec $(PY) -m pytest $(TESTS)
+	@exec $(PY) -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 soak: $(DEV) ## the long forms of the tests of truth: thousands of random steps, stalls at full size (about 20 minutes)
 	@SOAK=1 exec $(PY) -m pytest -m soak $(TESTS)

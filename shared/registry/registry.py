@@ -97,22 +97,22 @@ class Registry:
 
         Partitions are independent: after an error some may have been applied, and the same call may be repeated.
         """
-        groups: dict[Partition, dict[str, list[tuple[str | int, ...]]]] = {}
+        groups: dict[Partition, dict[str, list[str | int]]] = {}
         said: list[Heartbeat] = []
         for facility_id, beat in placed:
             partition = keys.partition_of(facility_id, beat.user_id)
             messages = groups.setdefault(partition, {}).setdefault(facility_id, [])
-            message: tuple[str | int, ...] = (f"{beat.user_id}/{beat.session_id}", beat.received_at, int(beat.leaving))
+            flags = int(beat.leaving)
             if beat.agent_status is not None:
                 said.append(beat)
-                message = (*message, 1)
-            messages.append(message)
+                flags += 2
+            messages += (f"{beat.user_id}/{beat.session_id}", beat.received_at, flags)
         with redis_errors():
             results = await asyncio.gather(
                 *(
                     self._ingest(
                         keys=partition.script_keys(),
-                        args=[*self._common(partition), msgpack.packb(list(by_facility.items()))],
+                        args=[*self._common(partition), msgpack.packb(_flat(by_facility))],
                     )
                     for partition, by_facility in groups.items()
                 )
@@ -411,6 +411,15 @@ def _sayings(said: Iterable[Heartbeat], unsaid: Iterable[Sequence[bytes | int]])
         for saying, beat in zip(sayings, said, strict=True)
         if heard[key := (f"{beat.user_id}/{beat.session_id}", beat.received_at)] > rejections[key]
     )
+
+
+def _flat(messages: Mapping[str, list[str | int]]) -> list[str | int]:
+    """Returns the heartbeats of a partition, three words each, as `lua/ingest.lua` reads them."""
+    words: list[str | int] = []
+    for facility_id, of_facility in messages.items():
+        words += (facility_id, len(of_facility) // 3)
+        words += of_facility
+    return words
 
 
 def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | None) -> FacilityState:

@@ -9,9 +9,12 @@ from redis.asyncio import Redis
 from redis.cluster import RedisCluster
 
 from shared.connections import parse_redis
+from shared.domain.agent import Saying
 from shared.domain.facility import FacilityStatus
+from shared.domain.heartbeat import AgentStatus
 from shared.pipeline.recovery import VERSION_JUMP
 from shared.registry import keys
+from shared.registry.agents import Position
 from shared.registry.client import connect
 from tests.integration.pipeline_world import TTL, World, make_world
 from tests.redis_cluster import running_cluster
@@ -60,6 +63,19 @@ async def test_a_session_is_ended_at_all_its_facilities(world: World) -> None:
     assert (ended.ended, ended.changes) == (2, 2)
     await world.beat("u-9")
     assert (await world.state("f-3")).status is FacilityStatus.OFFLINE
+
+
+async def test_agents_are_followed_changed_compared_and_told(world: World) -> None:
+    await world.beat("u-9")
+    agent = await world.agents.set_status(Saying("u-9", world.advance(10), AgentStatus.BUSY))
+    assert agent is not None
+    assert await world.agent_upkeep.run() == 0
+    batch, position = await world.agents.read(Position(), 10)
+    assert ([(each.user_id, each.status, each.sessions) for each in batch], position) == ([("u-9", "busy", 1)], None)
+    await world.ending.end("u-9", "s")
+    await world._settle()
+    assert await world.agents.get("u-9") is None
+    assert ("u-9", "offline") in [(target, message.get("agentStatus")) for target, message in world.push.unnumbered]
 
 
 async def test_lost_data_is_restored(world: World) -> None:

@@ -1,0 +1,238 @@
+"""Where session values and deadlines are kept: memory, processor time per heartbeat, and what a sweep costs."""
+
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+from bench import product
+from bench.candidates import TTL, Beat, Layout, Presence, Product, Scripted, SourceDesign
+from bench.measuring import redis_server, server_bytes, server_seconds
+from bench.report import Benchmark, Chart, Context, Goal, Report, Table
+
+_BATCH = 4_000  # presences that the product gives to Redis at once
+_INTERVAL = 30_000
+_AHEAD = 3_600_000  # the story plays in the future, so that no key expires by the clock while it is measured
+_ONE_IN = 1_000  # a tenth of a percent
+_GOAL_BYTES, _GOAL_MICROSECONDS, _GOAL_RATIO = 256, 8.0, 2.0
+
+PRODUCT = "product (all rules)"
+CENTRIFUGE = "hash + sorted set per channel, lazy purge (Centrifuge)"
+LAYOUTS: dict[str, Callable[[Redis], Layout]] = {
+    PRODUCT: Product,
+    "A hash per facility, deadline per facility, key per session": lambda c: Scripted(c, "facility_deadline", "1"),
+    "B as A, without the key per session": lambda c: Scripted(c, "facility_deadline", "0"),
+    "C hash per facility, deadline per session in one sorted set": lambda c: Scripted(c, "session_deadline"),
+    "D hash and sorted set per facility": lambda c: Scripted(c, "facility_set"),
+    "E key per session, deadline per session in one sorted set": lambda c: Scripted(c, "key"),
+    CENTRIFUGE: Presence,
+    "expiring key + value per session (source design)": SourceDesign,
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the sessions look like; `uuids`: user and session ids are 36 characters each."""
+
+    sessions: int
+    per_facility: int = product.PER_FACILITY
+    uuids: bool = False
+
+    def beats(self, at: int) -> list[Beat]:
+        """Returns a heartbeat of every session; of those that will fall silent, one second later."""
+        found = []
+        for number, (user, session, facility) in enumerate(product.people(self.sessions, self.per_facility)):
+            ids = (_uuid(number), _uuid(number + self.sessions)) if self.uuids else (user, session)
+            found.append((facility, *ids, at + 1_000 if _falls_silent(number) else at))
+        return found
+
+
+@dataclass
+class Figures:
+    """What one run of a layout gave."""
+
+    bytes_each: float = 0
+    first: float = 0  # µs of the server per heartbeat
+    renewal: float = 0
+    sweeps: dict[str, float] = field(default_factory=dict)  # ms of the server
+
+
+async def run(context: Context) -> Report:
+    """Measures every layout at every size, then the product with other ids and larger facilities."""
+    plan = context.pick([(10_000, 3)], [(10_000, 3), (100_000, 3), (1_000_000, 1)])
+    found: dict[int, dict[str, Figures]] = {}
+    for sessions, rounds in plan:
+        runs: dict[str, list[Figures]] = {name: [] for name in LAYOUTS}
+        for _ in range(rounds):
+            for name in LAYOUTS:
+                figures = await _measure(context, name, Shape(sessions))
+                runs[name].append(figures)
+                context.progress(
+                    f"{sessions:>9,} {name:<62} {figures.bytes_each:4.0f} B {figures.renewal:5.1f} µs a heartbeat"
+                )
+        found[sessions] = {name: _median(each) for name, each in runs.items()}
+    largest = plan[-1][0]
+    shapes = {
+        "12-byte user, 16-byte session ids, 1,000 a facility": Shape(largest, per_facility=1_000),
+        "UUIDs as text, 20 a facility": Shape(largest, uuids=True),
+        "UUIDs as text, 1,000 a facility": Shape(largest, per_facility=1_000, uuids=True),
+    }
+    others: dict[str, Figures] = {"12-byte user, 16-byte session ids, 20 a facility": found[largest][PRODUCT]}
+    for name, shape in shapes.items():
+        others[name] = await _measure(context, PRODUCT, shape, sweeps=False)
+        context.progress(f"{largest:>9,} product, {name:<53} {others[name].bytes_each:4.0f} B")
+    return _report(context, found, others)
+
+
+async def _measure(context: Context, name: str, shape: Shape, *, sweeps: bool = True) -> Figures:
+    """Plays the story of one layout on a server of its own.
+
+    Everybody comes, everybody but one in a thousand is renewed 30 s later. Then four sweeps: when the first deadlines
+    were due (all of them have moved), half a second later, when the silent ones are due, when all others are.
+    """
+    async with redis_server(context.directory / "layout") as client:
+        layout = LAYOUTS[name](client)
+        start = product.now() + _AHEAD
+        if isinstance(layout, Product):
+            await _as_in_operation(layout, shape, start)
+        else:
+            await layout.sweep(start)
+        empty = await server_bytes(client)
+        figures = Figures()
+        first = shape.beats(start)
+        figures.first = await _apply(client, layout, first)
+        renewals = [(f, u, s, start + _INTERVAL) for n, (f, u, s, _) in enumerate(first) if not _falls_silent(n)]
+        random.Random(7).shuffle(renewals)
+        figures.renewal = await _apply(client, layout, renewals)
+        figures.bytes_each = (await server_bytes(client) - empty) / shape.sessions
+        if sweeps:
+            silent = len(first) - len(renewals)
+            figures.sweeps["nobody, all were renewed"] = await _sweep(client, layout, start + TTL, 0)
+            figures.sweeps["nobody"] = await _sweep(client, layout, start + TTL + 500, 0)
+            figures.sweeps["0.1 %"] = await _sweep(client, layout, start + TTL + 1_000, silent)
+            figures.sweeps["100 %"] = await _sweep(client, layout, start + TTL + _INTERVAL, len(renewals))
+        return figures
+
+
+async def _as_in_operation(layout: Product, shape: Shape, start: int) -> None:
+    """One in a thousand as many sessions as live ones was ended by command lately; the watermark is known."""
+    ended = [(f"gone-{number:07d}", f"s-{number:014d}", start) for number in range(shape.sessions // _ONE_IN)]
+    await layout.registry.block(ended)
+    await layout.sweep(start - 1_000)
+
+
+async def _apply(client: Redis, layout: Layout, beats: Sequence[Beat]) -> float:
+    before = await server_seconds(client)
+    for at in range(0, len(beats), _BATCH):
+        await layout.beats(beats[at : at + _BATCH])
+    return (await server_seconds(client) - before) / len(beats) * 1e6
+
+
+async def _sweep(client: Redis, layout: Layout, watermark: int, expected: int) -> float:
+    before = await server_seconds(client)
+    ended = await layout.sweep(watermark)
+    if ended != expected:
+        raise AssertionError(f"{ended} sessions ended, {expected} were due")
+    return (await server_seconds(client) - before) * 1e3
+
+
+def _falls_silent(number: int) -> bool:
+    return number % _ONE_IN == 0
+
+
+def _uuid(number: int) -> str:
+    digits = f"{number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128:032x}"
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
+def _median(runs: Sequence[Figures]) -> Figures:
+    return Figures(
+        statistics.median(run.bytes_each for run in runs),
+        statistics.median(run.first for run in runs),
+        statistics.median(run.renewal for run in runs),
+        {name: statistics.median(run.sweeps[name] for run in runs) for name in runs[0].sweeps},
+    )
+
+
+def _report(context: Context, found: dict[int, dict[str, Figures]], others: dict[str, Figures]) -> Report:
+    largest = max(found)
+    best, centrifuge = found[largest][PRODUCT], found[largest][CENTRIFUGE]
+    at_full = context.size == "full"
+    kinds = list(best.sweeps)
+    return Report(
+        tables=[
+            *(
+                Table(
+                    f"{sessions:,} sessions, 20 a facility; processor time of the server",
+                    [
+                        "layout",
+                        "bytes per session",
+                        "µs per first heartbeat",
+                        "µs per renewal",
+                        *(f"ms per sweep, due: {kind}" for kind in kinds),
+                    ],
+                    [
+                        [name, each.bytes_each, each.first, each.renewal, *(each.sweeps[kind] for kind in kinds)]
+                        for name, each in figures.items()
+                    ],
+                )
+                for sessions, figures in found.items()
+            ),
+            Table(
+                f"The product with other ids and larger facilities, {largest:,} sessions",
+                ["ids", "bytes per session", "µs per first heartbeat", "µs per renewal"],
+                [[name, each.bytes_each, each.first, each.renewal] for name, each in others.items()],
+            ),
+        ],
+        goals=[
+            Goal(
+                f"memory per session at {largest:,}, everything included",
+                f"≤ {_GOAL_BYTES} B",
+                f"{best.bytes_each:.0f} B",
+                best.bytes_each <= _GOAL_BYTES if at_full else None,
+            ),
+            Goal(
+                f"Redis processor time per heartbeat at {largest:,} sessions",
+                f"≤ {_GOAL_MICROSECONDS:g} µs",
+                f"{best.renewal:.1f} µs",
+                best.renewal <= _GOAL_MICROSECONDS if at_full else None,
+            ),
+            Goal(
+                "the same beside the Centrifuge algorithm",
+                f"≥ {_GOAL_RATIO:g} × less",
+                f"{centrifuge.renewal / best.renewal:.1f} × less",
+                centrifuge.renewal >= _GOAL_RATIO * best.renewal,
+            ),
+        ],
+        charts=[
+            Chart(
+                f"Processor time of the server per renewal, {largest:,} sessions",
+                "µs",
+                [name.split(" ")[0] if name[1] == " " else name.split(" (")[-1].rstrip(")") for name in LAYOUTS],
+                {"µs": [each.renewal for each in found[largest].values()]},
+                goal=_GOAL_MICROSECONDS,
+            ),
+            Chart(
+                f"Memory per session, {largest:,} sessions",
+                "bytes",
+                [name.split(" ")[0] if name[1] == " " else name.split(" (")[-1].rstrip(")") for name in LAYOUTS],
+                {"bytes": [each.bytes_each for each in found[largest].values()]},
+                goal=_GOAL_BYTES,
+            ),
+        ],
+        notes=[
+            "A to E do the least that a layout needs (keep the newest beat, count a facility's sessions, append "
+            "changes and ends to a stream); the product's row carries all rules of the contract on layout A.",
+            "All are given the same batches of 4,000 heartbeats, in random order; one script call per partition. "
+            "Centrifuge's algorithm and the source design have one call per heartbeat, here pipelined per batch.",
+            "Bytes: growth of `used_memory` by everything that is written, streams, indexes and hash tables included. "
+            "Processor time: `used_cpu_user` + `used_cpu_sys` of the server, so that other load hardly shows.",
+            "“Nobody, all were renewed” is the dearest sweep of a layout that looks at facilities: each is looked at "
+            "in vain. It spreads over all sweeps of a TTL; the other columns are one sweep each.",
+        ],
+    )
+
+
+BENCH = Benchmark("layouts", "Session values and deadlines in Redis: seven layouts beside the product's registry.", run)
