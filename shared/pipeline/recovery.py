@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 
 from shared.domain.pipeline import PipelineState
-from shared.errors import DependencyUnavailableError
+from shared.errors import DependencyUnavailableError, PulseError
 from shared.registry import keys
 from shared.registry.client import redis_errors, run_ids, text
 from shared.registry.lease import Lease
@@ -168,7 +168,11 @@ class Recovery:
             await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         if is_loss:
-            await self._publish_directory()
+            try:
+                await self._publish_directory()
+            except PulseError as error:
+                # Not tried again here, or versions would jump with every attempt: the monitor does it in a minute.
+                logger.warning("the directory is not published yet: %s", error)
         with redis_errors():
             await self._client.set(keys.EPOCH, epoch)
         self._seen = max(self._seen, (epoch, 0))

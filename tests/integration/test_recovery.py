@@ -198,6 +198,21 @@ async def test_while_sql_is_away_nothing_is_taken_for_lost_or_new(world: World) 
     assert await world.client.exists(keys.EPOCH)
 
 
+async def test_without_the_core_database_the_rest_is_restored_once(world: World) -> None:
+    await world.until(1_000)
+    await world.hear([("f-1", "u-1")])
+    await record(world)
+
+    async def away() -> None:
+        raise DependencyUnavailableError("sql", "away")
+
+    world.recovery._publish_directory = away
+    await world.client.flushall()
+    await world.until(4_000)
+    assert await version(world.registry, "f-1") == (1 + VERSION_JUMP, FacilityStatus.ONLINE)
+    assert len(await world.announced()) == 1
+
+
 async def test_numbers_of_messages_never_go_back(world: World) -> None:
     numbers = Sequences(world.client, world.now)
     first = await numbers.draw("r-1")
