@@ -1,11 +1,12 @@
 """The wire format of an Event Hubs event: a packet of heartbeats, or a canary. UTF-8 JSON without spaces.
 
     {"v":1,"sentAt":1700000000000,"beats":[["u-1","s-1"],["u-2","s-2","f-2"],["u-3","s-3",null,"busy",1]]}
-    {"v":1,"sentAt":1700000000000,"canary":"3"}
+    {"v":1,"sentAt":1700000000000,"canary":"3","mark":[1690000000000,4711]}
 
 A beat is `[user, session, facility, agent status, leaving]`; trailing elements that say nothing are left out.
 `sentAt` is the `receivedAt` of every heartbeat in the packet: all are stamped in the moment the packet is sent.
-A canary names the Event Hubs partition it was sent to, which the trigger does not tell.
+A canary names the Event Hubs partition it was sent to, and where the data in Redis stood by then (see
+`shared.pipeline.recovery`): epoch and progress.
 """
 
 import json
@@ -51,6 +52,7 @@ class Canary:
 
     partition_id: str
     sent_at: int
+    mark: tuple[int, int] = (0, 0)
 
 
 def encode_beat(draft: Draft) -> str:
@@ -70,9 +72,9 @@ def encode_packet(sent_at: int, beats: Iterable[str]) -> bytes:
     return f'{{"v":{VERSION},"sentAt":{sent_at},"beats":[{",".join(beats)}]}}'.encode()
 
 
-def encode_canary(partition_id: str, sent_at: int) -> bytes:
-    """Returns the body of a canary to this partition."""
-    return _encode({"v": VERSION, "sentAt": sent_at, "canary": partition_id}).encode()
+def encode_canary(partition_id: str, sent_at: int, mark: tuple[int, int] = (0, 0)) -> bytes:
+    """Returns the body of a canary to this partition; `mark`: epoch and progress of the data in Redis."""
+    return _encode({"v": VERSION, "sentAt": sent_at, "canary": partition_id, "mark": mark}).encode()
 
 
 def decode(body: bytes) -> Packet | Canary:
@@ -88,13 +90,21 @@ def decode(body: bytes) -> Packet | Canary:
         raise ForeignEventError("sentAt is not an instant in milliseconds")
     beats, partition_id = event.get("beats"), event.get("canary")
     if isinstance(partition_id, str) and beats is None and ID_PATTERN.fullmatch(partition_id):
-        return Canary(partition_id, sent_at)
+        return Canary(partition_id, sent_at, _decode_mark(event.get("mark")))
     if not isinstance(beats, list) or partition_id is not None:
         raise ForeignEventError("there is neither a list of beats nor a canary")
     try:
         return Packet(sent_at, [_decode_beat(beat, sent_at) for beat in beats])
     except (ValueError, TypeError, KeyError) as error:
         raise ForeignEventError(f"a beat is broken: {error}") from None
+
+
+def _decode_mark(mark: Any) -> tuple[int, int]:
+    if mark is None:
+        return 0, 0
+    if type(mark) is not list or len(mark) != 2 or not all(type(part) is int and part >= 0 for part in mark):
+        raise ForeignEventError("the canary's mark is not a pair of numbers")
+    return mark[0], mark[1]
 
 
 def _decode_beat(beat: Any, received_at: int) -> Heartbeat:

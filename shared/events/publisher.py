@@ -80,8 +80,10 @@ class HeartbeatPublisher:
         stamps = await asyncio.gather(*(entry.stamped for entry in entries))
         return [stamp for entry, stamp in zip(entries, stamps, strict=True) for _ in entry.beats]
 
-    async def send_canaries(self, now: int) -> dict[str, int]:
-        """Sends a canary stamped `now` to each partition; returns the stamp for each partition that accepted its own.
+    async def send_canaries(self, now: int, mark: tuple[int, int] = (0, 0)) -> dict[str, int]:
+        """Sends a canary stamped `now`, with `mark`, to each partition.
+
+        Returns the stamp for each partition that accepted its own.
 
         Raises DependencyUnavailableError("eventHubs") if none did.
         """
@@ -95,7 +97,8 @@ class HeartbeatPublisher:
         self._canary_client = client
         partition_ids = self._partition_ids
         outcomes = await asyncio.gather(
-            *(_send(client, encode_canary(each, now), limit, each) for each in partition_ids), return_exceptions=True
+            *(_send(client, encode_canary(each, now, mark), limit, each) for each in partition_ids),
+            return_exceptions=True,
         )
         failures = [outcome for outcome in outcomes if outcome is not None]
         for failure in failures:

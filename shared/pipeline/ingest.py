@@ -62,24 +62,25 @@ class HeartbeatIngest:
         An event that is none of ours is set aside with its reason, the others proceed. Raises
         DependencyUnavailableError or DirectoryMissingError: then the whole batch is to be given again.
         """
+        contents = [_content(event) for event in events]
         numbers = [event.sequence_number for event in events if event.sequence_number is not None]
-        await self._recovery.ensure(partition_id if numbers else None, min(numbers, default=0))
+        marks = [content.mark for content in contents if isinstance(content, Canary)]
+        await self._recovery.ensure(
+            partition_id if numbers else None, min(numbers, default=0), mark=max(marks, default=(0, 0))
+        )
         await self._sweep.tell_stall()
         heartbeats: list[Heartbeat] = []
         canaries: dict[str, int] = {}
-        for event in events:
-            try:
-                content = decode(event.body)
-            except ForeignEventError as error:
-                await self._dead_letters.add(
-                    "ingest", str(error), event.body, sequence_number=event.sequence_number or 0
-                )
-                continue
+        for event, content in zip(events, contents, strict=True):
             match content:
                 case Packet():
                     heartbeats.extend(content.heartbeats)
                 case Canary():
                     canaries[content.partition_id] = max(content.sent_at, canaries.get(content.partition_id, 0))
+                case ForeignEventError():
+                    await self._dead_letters.add(
+                        "ingest", str(content), event.body, sequence_number=event.sequence_number or 0
+                    )
 
         result = await self._apply(heartbeats) if heartbeats else IngestResult()
         if canaries:
@@ -118,6 +119,13 @@ class HeartbeatIngest:
             }
         )
         return result
+
+
+def _content(event: StreamEvent) -> Packet | Canary | ForeignEventError:
+    try:
+        return decode(event.body)
+    except ForeignEventError as error:
+        return error
 
 
 def place(

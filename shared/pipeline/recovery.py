@@ -5,8 +5,9 @@ How a loss is noticed:
 1. `epoch` is missing: the data is gone.
 2. `progress`, which every process raises before it touches the data, is not above what this process saw last: the
    server has gone back to an older copy.
-3. The next event of an Event Hubs partition does not follow the newest one applied: it was applied to data that is
-   gone. So a loss is noticed even when no process remembers anything.
+3. A canary was sent when the data was newer than now: the same, though no process remembers anything.
+4. The next event of an Event Hubs partition does not follow the newest one applied: it was applied to data that is
+   gone. This finds what 3 cannot, as the canaries have been applied, too.
 
 Between a restart of the server that nobody remembers anything from before, and that event, messages already go out: so
 their numbers jump ahead by then, loss or not.
@@ -20,7 +21,7 @@ from redis.asyncio import Redis
 
 from shared.alerts.alerts import Alerts
 from shared.domain.pipeline import PipelineState
-from shared.errors import DependencyUnavailableError
+from shared.errors import DependencyUnavailableError, PulseError
 from shared.registry import keys
 from shared.registry.client import redis_errors, run_ids, text
 from shared.registry.lease import Lease
@@ -68,11 +69,17 @@ class Recovery:
         self._seen = (0, 0)
         self._watermark: int | None = None
 
-    async def ensure(self, partition_id: str | None = None, first: int = 0) -> None:
+    @property
+    def mark(self) -> tuple[int, int]:
+        """Where the data stood when this process saw it last: epoch and progress."""
+        return self._seen
+
+    async def ensure(self, partition_id: str | None = None, first: int = 0, *, mark: tuple[int, int] = (0, 0)) -> None:
         """Returns when Redis holds what SQL knows; does work only at a first start and after a loss.
 
         With `partition_id` also when the event with the sequence number `first` of that Event Hubs partition may be
-        applied: nothing is missing between it and those applied before.
+        applied: nothing is missing between it and those applied before. `mark`: where the data stood when a canary
+        among the events was sent.
         Raises DependencyUnavailableError if another process is at it, or Redis or SQL is away.
         """
         # What was seen before this question is asked: answers to concurrent questions may overtake one another.
@@ -91,8 +98,8 @@ class Recovery:
         if seen == (0, 0):
             await self._meet_server()
         self._seen = max(self._seen, found)
-        if found <= seen:
-            await self._begin_epoch(found[0], f"progress {found} is not after {seen}")
+        if found <= (known := max(seen, mark)):
+            await self._begin_epoch(found[0], f"epoch and progress {found} are not after {known}")
         elif applied and applied[0] is not None and first > int(applied[0]) + 1:
             gap = f"partition {partition_id} goes on with event {first} after {int(applied[0])}"
             await self._begin_epoch(found[0], gap)
@@ -165,7 +172,11 @@ class Recovery:
         await self._alerts.restore(states, now)
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         if is_loss:
-            await self._publish_directory()
+            try:
+                await self._publish_directory()
+            except PulseError as error:
+                # Not tried again here, or versions would jump with every attempt: the monitor does it in a minute.
+                logger.warning("the directory is not published yet: %s", error)
         with redis_errors():
             await self._client.set(keys.EPOCH, epoch)
         self._seen = max(self._seen, (epoch, 0))

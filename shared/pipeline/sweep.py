@@ -37,8 +37,11 @@ class Canaries(Protocol):
     async def partition_ids(self) -> Collection[str]:
         """Returns the partitions of the event hub."""
 
-    async def send_canaries(self, now: int) -> Mapping[str, int]:
-        """Sends a canary to every partition; returns their send times (ms). Raises DependencyUnavailableError."""
+    async def send_canaries(self, now: int, mark: tuple[int, int]) -> Mapping[str, int]:
+        """Sends a canary with `mark` to every partition; returns their send times (ms).
+
+        Raises DependencyUnavailableError.
+        """
 
 
 class SessionSweep:
@@ -155,7 +158,7 @@ class SessionSweep:
         if before is None:
             return None
         try:
-            sent = await self._canaries.send_canaries(self._now())
+            sent = await self._canaries.send_canaries(self._now(), self._recovery.mark)
             ingested = await self._await_canaries(sent)
         except DependencyUnavailableError as error:
             # Without canaries the watermark stands still, and after a while that is a stall.

@@ -56,6 +56,10 @@ class Told:
             if facility in {None, change["facilityId"]}
         ]
 
+    def newest(self, facility: str) -> str | None:
+        """The status last told of a facility."""
+        return next((change["status"] for change in reversed(self.changes(facility))), None)
+
     def offline(self, since: float = 0.0) -> list[tuple[str, str]]:
         """(facility, since) of everything called offline."""
         return [(c["facilityId"], c["since"]) for c in self.changes(since=since) if c["status"] == "offline"]
@@ -153,7 +157,11 @@ class Crowd:
                         continue
                 return False
             shown = await self.facilities()
-            return bool(shown) and all(shown[m.facility]["status"] == "online" for m in self.members.values())
+            return bool(shown) and all(
+                # The message may come a moment after the snapshot.
+                shown[m.facility]["status"] == "online" and self.told.newest(m.facility) == "online"
+                for m in self.members.values()
+            )
 
         await eventually(is_calm, "everything is well again")
 
@@ -185,7 +193,8 @@ class Crowd:
         async with self._http.ws_connect(negotiated["url"], protocols=["json.webpubsub.azure.v1"]) as socket:
             async for frame in socket:
                 envelope = json.loads(frame.data)
-                if envelope.get("type") == "message":
+                # What is not numbered is not about regions.
+                if envelope.get("type") == "message" and "sequence" in envelope["data"]:
                     self.told.messages.append((time.monotonic(), envelope["data"]))
 
 

@@ -159,7 +159,7 @@ async def test_redis_restarted_with_its_data(town: Town) -> None:
     assert town.crowd.told.changes(f"f-{number}", began)[-1]["version"] == version + 1, "nothing was lost"
 
 
-@pytest.mark.parametrize("hosts", ["with-hosts-that-remember", "with-new-hosts"])
+@pytest.mark.parametrize("hosts", ["with-new-hosts", "with-hosts-that-remember"][: size(1, 2)])
 async def test_redis_back_with_an_older_copy(town: Town, hosts: str) -> None:
     staying, leaving = await town.newcomer(), await town.newcomer()
     data = town.stack.directory / "redis"

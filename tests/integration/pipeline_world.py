@@ -69,9 +69,9 @@ class Hub(HeartbeatPublisher):
     async def partition_ids(self) -> tuple[str, ...]:
         return tuple(self._waiting)
 
-    async def send_canaries(self, now: int) -> dict[str, int]:
+    async def send_canaries(self, now: int, mark: tuple[int, int] = (0, 0)) -> dict[str, int]:
         for partition in self._waiting:
-            await self.send(partition, encode_canary(partition, now))
+            await self.send(partition, encode_canary(partition, now, mark))
         if self.held:
             # The sweep waits a while for what will not come; this is that while.
             asyncio.get_running_loop().call_soon(self._world.advance, 400)

@@ -61,7 +61,7 @@ class Pipe:
     async def partition_ids(self) -> Collection[str]:
         return HUB_PARTITIONS
 
-    async def send_canaries(self, now: int) -> Mapping[str, int]:
+    async def send_canaries(self, now: int, mark: tuple[int, int] = (0, 0)) -> Mapping[str, int]:
         if not self.is_open:
             raise DependencyUnavailableError("eventHubs", "closed by the test")
         sent = dict.fromkeys(HUB_PARTITIONS, now)

@@ -113,7 +113,7 @@ async def test_without_event_hubs_the_watermark_stands_and_the_sweep_does_not_fa
     await world.sweep_after(0)
     before = (await world.watermarks.load()).watermark
 
-    async def away(now: int) -> dict[str, int]:
+    async def away(now: int, mark: tuple[int, int]) -> dict[str, int]:
         raise DependencyUnavailableError("eventHubs")
 
     monkeypatch.setattr(world.publisher, "send_canaries", away)

@@ -139,6 +139,24 @@ async def test_an_older_copy_is_noticed_without_memory_by_the_gap_in_the_events(
     other.store.close()
 
 
+async def test_an_older_copy_is_noticed_by_a_canary_of_newer_days(world: World, tmp_path: Path) -> None:
+    older = await copy(world.client)
+    for _ in range(9):
+        await world.recovery.ensure()
+    mark = world.recovery.mark
+    other = another(world, tmp_path)
+    await other.recovery.ensure(mark=mark)
+    assert await world.announced() == [], "a canary read again"
+    await go_back(world.client, older)
+    third = another(world, tmp_path)
+    await third.recovery.ensure(mark=mark)
+    assert [stale for stale, _ in await world.announced()] == [True]
+    await third.recovery.ensure(mark=mark)
+    assert len(await world.announced()) == 1, "it was sent in an epoch that is over"
+    other.store.close()
+    third.store.close()
+
+
 async def test_answers_that_overtake_one_another_are_no_loss(world: World) -> None:
     await asyncio.gather(*(world.recovery.ensure() for _ in range(60)))
     assert await world.announced() == []
@@ -178,6 +196,21 @@ async def test_while_sql_is_away_nothing_is_taken_for_lost_or_new(world: World) 
     world.store.migrate = migrate  # type: ignore[method-assign]
     await world.until(2_000)
     assert await world.client.exists(keys.EPOCH)
+
+
+async def test_without_the_core_database_the_rest_is_restored_once(world: World) -> None:
+    await world.until(1_000)
+    await world.hear([("f-1", "u-1")])
+    await record(world)
+
+    async def away() -> None:
+        raise DependencyUnavailableError("sql", "away")
+
+    world.recovery._publish_directory = away
+    await world.client.flushall()
+    await world.until(4_000)
+    assert await version(world.registry, "f-1") == (1 + VERSION_JUMP, FacilityStatus.ONLINE)
+    assert len(await world.announced()) == 1
 
 
 async def test_numbers_of_messages_never_go_back(world: World) -> None:

@@ -39,6 +39,14 @@ def test_a_packet_survives_the_way(sent_at: int, sent: list[Draft]) -> None:
 @given(ids, instants)
 def test_a_canary_survives_the_way(partition_id: str, sent_at: int) -> None:
     assert decode(encode_canary(partition_id, sent_at)) == Canary(partition_id, sent_at)
+    marked = encode_canary(partition_id, sent_at, (sent_at, 7))
+    assert decode(marked) == Canary(partition_id, sent_at, (sent_at, 7))
+
+
+@pytest.mark.parametrize("mark", [5, [], [1], [1, 2, 3], ["1", 2], [1, -2], {"0": 1}])
+def test_a_canary_with_a_broken_mark_is_foreign(mark: object) -> None:
+    with pytest.raises(ForeignEventError):
+        decode(json.dumps({"v": 1, "sentAt": NOW, "canary": "0", "mark": mark}).encode())
 
 
 def test_a_beat_is_as_short_as_what_it_says() -> None:

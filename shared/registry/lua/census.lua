@@ -9,9 +9,10 @@
 local reached, heard_after, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local facilities = redis.call('ZCARD', DEADLINES)
--- Every online session's facility is among the deadlines. They may come in the order of their deadlines, which says
--- who is silent, so they are shuffled.
-local sample = redis.call('ZRANDMEMBER', DEADLINES, limit)
+-- Every online session's facility is among the deadlines. Where there are more than can be looked at, a quarter of the
+-- limit does: few facilities have a single session. They may come in the order of their deadlines, which says who is
+-- silent, so they are shuffled.
+local sample = redis.call('ZRANDMEMBER', DEADLINES, facilities > limit and limit / 4 or limit)
 math.randomseed(reached % 2147483647)
 for i = #sample, 2, -1 do
   local j = math.random(i)
