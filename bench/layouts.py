@@ -148,13 +148,13 @@ async def _sweep(client: Redis, layout: Layout, watermark: int, expected: int) -
 
 async def _bytes_of(client: Redis, pattern: str) -> int:
     """Returns what the keys of a pattern take, names and entries included."""
-    total = cursor = 0
+    total, cursor = 0, 0
     while True:
         cursor, names = await client.scan(cursor, match=pattern, count=5_000)
         pipe = client.pipeline(transaction=False)
         for name in names:
             pipe.memory_usage(name, samples=0)
-        total += sum(await pipe.execute())
+        total += sum(int(size) for size in await pipe.execute())
         if cursor == 0:
             return total
 
@@ -264,7 +264,7 @@ def _report(
             "Centrifuge's algorithm and the source design have one call per heartbeat, here pipelined per batch.",
             "Bytes: growth of `used_memory` by everything that is written, streams, indexes and hash tables included. "
             "Processor time: `used_cpu_user` + `used_cpu_sys` of the server, so that other load hardly shows.",
-            "The product's bytes include the agent of each session's user (here one session each, the dearest case), and "
+            "The product's bytes include the agent of each session's user (one session each, the dearest case), and "
             "not what waits in streams for its readers.",
             "“Nobody, all were renewed” is the dearest sweep of a layout that looks at facilities: each is looked at "
             "in vain. It spreads over all sweeps of a TTL; the other columns are one sweep each.",
