@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,10 +12,9 @@ import msgpack
 from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
+from bench import product
 from shared.domain.heartbeat import Heartbeat
-from shared.domain.session import SessionTiming
 from shared.registry import keys
-from shared.registry.registry import Registry
 
 TTL = 90_000
 _LUA = Path(__file__).parent / "lua"
@@ -38,7 +38,8 @@ class Product:
     """The product's registry with all of its rules."""
 
     def __init__(self, client: Redis) -> None:
-        self.registry = Registry(client, SessionTiming(TTL, 5_000))
+        self._up = product.services(client, Path(tempfile.gettempdir()))
+        self.registry = self._up.registry
 
     async def beats(self, beats: Sequence[Beat]) -> None:
         """Applies heartbeats."""
@@ -53,6 +54,12 @@ class Product:
                 result = await self.registry.sweep(partition, watermark)
                 ended, more = ended + result.ended, result.more
         return ended
+
+    async def settle(self) -> None:
+        """Lets go of what waits for others: agents are followed, changes have been read by all."""
+        await product.follow_agents(self._up)
+        for partition in keys.ALL_PARTITIONS:
+            await self._up.redis.delete(partition.changes)
 
 
 class Scripted:

@@ -107,6 +107,8 @@ async def run(context: Context) -> Report:
         ]
         context.progress(f"{count:,} sessions come online")
         await _round(ours, sessions, Way("first", 300, count, up.ingest.apply))
+        await up.agent_follower.errand.idle()
+        await product.follow_agents(up)
         samples: dict[str, list[Sample]] = {way.name: [] for way in ways}
         for number in range(rounds):
             for way in ways:

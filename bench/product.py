@@ -28,6 +28,9 @@ class SilentPush:
     async def send_to_group(self, group: str, message: object) -> None:
         """Does nothing."""
 
+    async def send_to_user(self, user_id: str, message: object) -> None:
+        """Does nothing."""
+
 
 def services(client: Redis, folder: Path) -> Services:
     """Returns the product on this server: databases in `folder`, no Event Hubs, and nobody at a browser."""
@@ -50,14 +53,23 @@ def services(client: Redis, folder: Path) -> Services:
     return up
 
 
+async def follow_agents(up: Services) -> None:
+    """Has what sessions began and ended taken over into the agents; the news of it counts as sent."""
+    await up.agent_follower.errand.run()
+    await up.agent_announcer.close()
+    for partition in keys.ALL_USER_PARTITIONS:
+        await up.redis.delete(partition.urgent, partition.traffic)
+
+
 async def begin(up: Services, directory: Directory) -> None:
     """Puts Redis into the state of a product that runs: an epoch, a directory, a watermark, and a sweep just now.
 
-    The sweep is said to be in the future, so that no ingest starts one by itself.
+    Watermark and sweep are said to be in the future, so that no ingest finds a stall or starts a sweep by itself.
     """
+    ahead = now() + 86_400_000
     await up.redis.set(keys.EPOCH, now())
     await DirectoryPublisher(up.redis, up.directory).publish(directory, "bench")
-    await up.watermarks.save(PipelineState(watermark=now()), now() + 86_400_000, announce=False)
+    await up.watermarks.save(PipelineState(watermark=ahead), ahead, before=None)
 
 
 def directory_of(users: Sequence[tuple[str, str]]) -> Directory:
