@@ -9,8 +9,5 @@ bp = func.Blueprint()
 
 @bp.timer_trigger(arg_name="timer", schedule="%MONITOR_SCHEDULE%", run_on_startup=False, use_monitor=True)
 async def monitor_sessions(timer: func.TimerRequest) -> None:  # noqa: ARG001 -- the trigger's parameter
-    """Tells operators how the pipeline does, and moves what changed since the last run."""
-    up = services()
-    # First: what is moved may leave the streams that are measured.
-    await up.meter.report()
-    await up.monitor.run()
+    """Moves what changed since the last run."""
+    await services().monitor.run()

@@ -22,7 +22,6 @@ from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
 from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
-from shared.pipeline.measures import PipelineMeter
 from shared.pipeline.monitor import Retention, SessionMonitor
 from shared.pipeline.recovery import Recovery
 from shared.pipeline.silence import SilenceWatch
@@ -263,11 +262,6 @@ class Services:
             Retention(retention.history_days, retention.session_log_days),
             self.now,
         )
-
-    @cached_property
-    def meter(self) -> PipelineMeter:
-        """How well it all does its work."""
-        return PipelineMeter(self.redis, self.watermarks, self.dead_letters, self.now)
 
     @cached_property
     def snapshots(self) -> SnapshotCache:

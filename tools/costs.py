@@ -1,13 +1,14 @@
-"""`python -m tools.costs`: writes docs/costs.md and the scaling table of docs/operations.md from their inputs."""
+"""`python -m tools.costs`: writes docs/costs.md, docs/internet-scale.md and the scaling table of docs/operations.md."""
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools import limits
 from tools.sizing import (
     CHECKOUT,
     PREMIUM_GB,
@@ -18,9 +19,11 @@ from tools.sizing import (
     Size,
     size,
 )
+from tools.tables import table
 
 COSTS = CHECKOUT / "docs" / "costs.md"
 OPERATIONS = CHECKOUT / "docs" / "operations.md"
+SCALE = CHECKOUT / "docs" / "internet-scale.md"
 BEGIN, END = "<!-- scaling table: make costs -->", "<!-- end of the scaling table -->"
 _COSTED = (1_000, 100_000, 1_000_000)
 _SCALED = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -105,12 +108,6 @@ def _writes(need: Size, inputs: Inputs) -> float:
     return need.partitions * (batches / inputs.batches_per_checkpoint + 0.1) + need.instances * 0.2
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a Markdown table, all columns but the first to the right."""
-    lines = ["| " + " | ".join(head) + " |", "|---|" + "--:|" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
 def dollars(value: float) -> str:
     """Returns an amount, rounded to what the assumptions can bear."""
     return f"${value:,.0f}" if value >= 1 or not value else "<$1"
@@ -156,7 +153,6 @@ def scaling_table(inputs: Inputs) -> str:
 
 def costs_document(inputs: Inputs) -> str:
     """Returns docs/costs.md."""
-    template = (CHECKOUT / "tools" / "costs.template.md").read_text(encoding="utf-8")
     base = Assumptions()
     figures = inputs.figures.content
     measured, prices = _sourced(figures), _sourced(inputs.prices)
@@ -176,9 +172,15 @@ def costs_document(inputs: Inputs) -> str:
         "checkpoints": str(inputs.batches_per_checkpoint),
         "checkpointCost": _checkpoint_costs(inputs),
     }
+    return filled("costs.template.md", values)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """Returns a template of this folder with its {{names}} replaced."""
+    text = (CHECKOUT / "tools" / template).read_text(encoding="utf-8")
     for name, value in values.items():
-        template = template.replace(f"{{{{{name}}}}}", value)
-    return template
+        text = text.replace(f"{{{{{name}}}}}", value)
+    return text
 
 
 def _sourced(items: Mapping[str, Any]) -> list[list[str]]:
@@ -221,12 +223,13 @@ def documents() -> dict[Path, str]:
     inputs = read_inputs()
     return {
         COSTS: costs_document(inputs),
+        SCALE: filled("internet-scale.template.md", limits.values(inputs.figures)),
         OPERATIONS: operations_document(OPERATIONS.read_text(encoding="utf-8"), inputs),
     }
 
 
 def main() -> int:
-    """Writes both documents; with --check only says whether they are current."""
+    """Writes the documents; with --check only says whether they are current."""
     parser = argparse.ArgumentParser(prog="python -m tools.costs", description=main.__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()

@@ -191,7 +191,7 @@ def _open(host: str, name: str, token: Callable[[], str]) -> Database:
 def _required(environ: Mapping[str, str], name: str) -> str:
     if value := environ.get(name):
         return value
-    raise ValueError(f"{name} is not set; run this as a hook of azd, or after `eval $(azd env get-values)`")
+    raise ValueError(f"{name} is not set; run this as a hook of azd, or with --deployment NAME")
 
 
 def prepare(environ: Mapping[str, str], log: Callable[[str], None]) -> None:

@@ -35,6 +35,8 @@ class Assumptions:
     """Processor time in Azure over that of the local host: the real host is another process, reached by gRPC."""
     app_load: float = 0.7
     redis_load: float = 0.5
+    redis_usable: float = 0.8
+    """Azure Managed Redis keeps a fifth of its memory for itself."""
     redis_memory_factor: float = 2.0
     """Room for activity counters, streams, fragmentation and the copy that persistence makes."""
     sessions_per_facility: int = 20
@@ -84,7 +86,11 @@ def size(sessions: int, figures: Figures, assumed: Assumptions) -> Size:
     heartbeats = sessions / assumed.heartbeat_interval
     redis_core = heartbeats * figures["redisMicrosPerHeartbeat"] / 1e6
     gigabytes = sessions * figures["redisBytesPerSession"] * assumed.redis_memory_factor / 1e9
-    cells = max(1, math.ceil(redis_core / assumed.redis_load), math.ceil(gigabytes / REDIS_GB["Balanced_B20"]))
+    cells = max(
+        1,
+        math.ceil(redis_core / assumed.redis_load),
+        math.ceil(gigabytes / (REDIS_GB["Balanced_B20"] * assumed.redis_usable)),
+    )
     if cells > 1:
         return replace(size(math.ceil(sessions / cells), figures, assumed), cells=cells)
 
@@ -109,7 +115,7 @@ def size(sessions: int, figures: Figures, assumed: Assumptions) -> Size:
         partitions=partitions,
         redis_gb=gigabytes,
         redis_load=redis_core,
-        redis_sku=next(name for name, room in REDIS_GB.items() if gigabytes <= room),
+        redis_sku=next(name for name, room in REDIS_GB.items() if gigabytes <= room * assumed.redis_usable),
         cells=1,
         connections=connections,
         messages_day=_messages_a_day(sessions, connections, assumed),

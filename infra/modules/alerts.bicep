@@ -35,36 +35,31 @@ var tests = [
   }
 ]
 
-// What the app measures of itself, once a minute (shared/pipeline/measures.py).
-var measured = 'traces | where message startswith "pipeline.measured " | extend found = parse_json(substring(message, 18))'
+// The product's own metrics (shared/metrics.py), exported once a minute.
 var measures = [
   {
     name: 'detection-lag'
     severity: 2
-    description: 'Ends of sessions are noticed more than 2 s after their deadline (99th percentile).'
-    query: '${measured} | summarize lag = max(todouble(found.detectionLagP99Seconds))'
-    column: 'lag'
+    description: 'In most minutes somebody\'s end was announced more than 2 s after its deadline.'
+    query: 'customMetrics | where name == "facility_pulse.detection_lag" | summarize worst = max(valueMax) by bin(timestamp, 1m) | summarize slow = countif(worst > 2)'
+    column: 'slow'
     threshold: 2
-    window: 'PT5M'
   }
   {
     name: 'pipeline-lag'
     severity: 2
     description: 'Ingestion is more than 5 s behind the clock, for five minutes.'
-    query: '${measured} | summarize lag = min(todouble(found.pipelineLagSeconds))'
+    query: 'customMetrics | where name == "facility_pulse.pipeline_lag" | summarize lag = min(valueMin)'
     column: 'lag'
     threshold: 5
-    window: 'PT5M'
   }
   {
     name: 'set-aside'
     severity: 3
     description: 'Records that could not be understood were set aside.'
-    query: '${measured} | summarize records = max(toint(found.setAside)) - min(toint(found.setAside))'
+    query: 'customMetrics | where name == "facility_pulse.dead_letters" | summarize records = sum(valueSum)'
     column: 'records'
     threshold: 0
-    // Twice the period, so that an increase between two looks is seen by one of them.
-    window: 'PT10M'
   }
 ]
 
@@ -152,7 +147,7 @@ resource measureAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
       severity: measure.severity
       enabled: true
       evaluationFrequency: 'PT5M'
-      windowSize: measure.window
+      windowSize: 'PT5M'
       scopes: [applicationInsights.id]
       // The table is there only after the first telemetry.
       skipQueryValidation: true

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.infra.conftest import CHECKOUT
+from tools import limits
 from tools.costs import BEGIN, END, documents, monthly, operations_document, read_inputs
 from tools.sizing import MAX_PARTITIONS, MAX_THROUGHPUT_UNITS, Assumptions, size
 
@@ -79,12 +79,10 @@ def test_a_document_without_a_place_for_the_table_is_refused() -> None:
 
 
 def test_the_page_on_more_than_one_redis_argues_from_the_measured_figures() -> None:
-    page = (CHECKOUT / "docs" / "internet-scale.md").read_text()
-    figures = INPUTS.figures
-    assert f"costs Redis {figures['redisMicrosPerHeartbeat']:g} µs" in page
-    assert f"a session {figures['redisBytesPerSession']:g} bytes" in page
-    assert f"{figures['redisBytesPerSessionUuid']:g} with UUIDs" in page
-    assert f"({figures['appMicrosPerPost']:g} µs each" in page
-    for sessions in (10_000_000, 100_000_000):
-        cells = size(sessions, figures, Assumptions()).cells
-        assert f"| {sessions // 1_000_000} million | {cells} |" in page
+    page = limits.values(INPUTS.figures)
+    half_a_core = 0.5e6 / INPUTS.figures["redisMicrosPerHeartbeat"]
+    assert f"| {half_a_core * 30 / 1e6:.1f} million |" in page["limits"]
+    assert int(page["cellsOfTen"]) == size(10_000_000, INPUTS.figures, Assumptions()).cells
+    # Redis is the first limit, as the page says.
+    first = [float(row.split("|")[3].split()[0]) for row in page["limits"].splitlines()[2:]]
+    assert first[0] == min(first)

@@ -207,6 +207,5 @@ def test_outside_a_deployment_it_says_what_is_missing() -> None:
     )
     assert done.returncode == 1
     assert done.stderr == (
-        "databases: SERVICE_API_IDENTITY_CLIENT_ID is not set; run this as a hook of azd, "
-        "or after `eval $(azd env get-values)`\n"
+        "databases: SERVICE_API_IDENTITY_CLIENT_ID is not set; run this as a hook of azd, or with --deployment NAME\n"
     )

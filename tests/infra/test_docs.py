@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from shared.pipeline.measures import EVENT, Measures
 from tests.infra.bicep.syntax import parse
 from tests.infra.conftest import CHECKOUT, INFRA
 
@@ -65,18 +64,17 @@ def test_every_alert_is_explained() -> None:
     assert names <= explained
 
 
-def test_alerts_and_queries_read_what_the_app_writes() -> None:
-    written = Measures(0, False, 0, 0, 0, 0, 0).fields()
+def test_alerts_and_queries_read_what_the_product_measures() -> None:
+    code = (CHECKOUT / "shared" / "metrics.py").read_text()
+    measured = set(re.findall(r'"(facility_pulse\.\w+)"', code))
     page = (DOCS / "operations.md").read_text()
-    shown = re.search(rf"(?m)^{EVENT} (\{{.*\}})$", page)
-    assert shown
-    assert json.loads(shown[1]).keys() == written.keys()
+    listed = {
+        name
+        for row in re.findall(r"(?m)^\| (`facility_pulse\.[^|]+)\|", page)
+        for name in re.findall(r"`([\w.]+)`", row)
+    }
+    assert listed == measured
     for text in ((INFRA / "modules" / "alerts.bicep").read_text(), page):
-        assert f'startswith "{EVENT} "' in text
-        assert f"substring(message, {len(EVENT) + 1})" in text
-        assert set(re.findall(r"found\.(\w+)", text)) <= written.keys()
-
-
-def test_the_host_lets_that_line_through() -> None:
-    levels = json.loads((CHECKOUT / "host.json").read_text())["logging"]["logLevel"]
-    assert levels["Function.monitor_sessions.User"] == "Information"
+        used = set(re.findall(r'"(facility_pulse\.\w+)"', text))
+        assert used
+        assert used <= measured
