@@ -103,6 +103,8 @@ class Window:
             await sign_in(page, self.stack, user_id, admin=admin)
             self._signed_in[person] = await page.evaluate("JSON.stringify(sessionStorage)")
         await page.locator(".connection[data-state=live]").wait_for()
+        # Only the answer to a heartbeat tells the interval.
+        await page.locator(".presence[data-state=on]").wait_for(state="attached")
         return page
 
     async def pulse(self, page: Page, user_id: str, options: str = "{}", **token: Any) -> None:

@@ -29,10 +29,10 @@ class HiddenTab:
             await asyncio.sleep(0.05)
 
     async def hide(self) -> None:
-        """Minimises the window and waits until the page knows."""
+        """Opens another tab in front of this one and waits until the page knows."""
         session, self._session = self._session, None
-        window = await self._call("Browser.getWindowForTarget", targetId=self._target)
-        await self._call("Browser.setWindowBounds", windowId=window["windowId"], bounds={"windowState": "minimized"})
+        other = await self._call("Target.createTarget", url="about:blank")
+        await self._call("Target.activateTarget", targetId=other["targetId"])
         self._session = session
         while await self.evaluate("document.visibilityState") != "hidden":
             await asyncio.sleep(0.05)

@@ -21,16 +21,25 @@ VIEWS: dict[str, dict[str, Any]] = {
     "phone": {"color_scheme": "light", "viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
     "phone-dark": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "device_scale_factor": 1.5},
 }
+# Each page at both widths; the themes take turns.
+PICTURES = {
+    "desktop": ["facilities", "agents"],
+    "desktop-dark": ["facility"],
+    "phone": ["facility"],
+    "phone-dark": ["facilities", "agents"],
+}
 SETTLE_SECONDS = 4.0
 
 
-async def photograph(stack: dict[str, Any], folder: Path, pages: list[str], views: list[str]) -> None:
-    """Writes `<page>-<view>.png` for each."""
+async def photograph(stack: dict[str, Any], folder: Path, pages: list[str]) -> None:
+    """Writes `<page>-<view>.png` for each that PICTURES has."""
     async with async_playwright() as playwright:
         program = next(filter(None, map(shutil.which, PROGRAMS)), None)
         browser = await playwright.chromium.launch(executable_path=program)
-        for view in views:
-            await _photograph_view(browser, stack["dashboard"], folder, pages, view)
+        for view, shown in PICTURES.items():
+            wanted = [page for page in shown if page in pages]
+            if wanted:
+                await _photograph_view(browser, stack["dashboard"], folder, wanted, view)
         await browser.close()
 
 
@@ -58,14 +67,13 @@ def main() -> int:
     parser.add_argument("--stack", type=Path, default=CHECKOUT / ".local", help="directory of the stack (.local)")
     parser.add_argument("--to", type=Path, default=IMAGES, help="folder of the pictures (docs/images)")
     parser.add_argument("--pages", nargs="+", choices=PAGES, default=list(PAGES))
-    parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     options = parser.parse_args()
     stack = read_stack_file(options.stack)
     if stack is None:
         print(f"no stack is running in {options.stack}: make run", file=sys.stderr)  # noqa: T201 - a command
         return 1
     options.to.mkdir(parents=True, exist_ok=True)
-    asyncio.run(photograph(stack, options.to, options.pages, options.views))
+    asyncio.run(photograph(stack, options.to, options.pages))
     return 0
 
 
