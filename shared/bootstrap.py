@@ -11,10 +11,12 @@ from shared.broadcast.broadcaster import Broadcaster
 from shared.broadcast.push import PushService, WebPubSubPush
 from shared.broadcast.snapshots import SnapshotCache
 from shared.connections import SqlDatabase, SqliteDatabase
+from shared.cursors import Cursors
 from shared.domain.pipeline import PipelineTiming
 from shared.domain.silence import SilenceTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
+from shared.history import FacilityHistory
 from shared.limits import HeartbeatLimiter
 from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
@@ -35,8 +37,8 @@ from shared.registry.registry import Registry
 from shared.registry.sequences import Sequences
 from shared.registry.watermarks import Watermarks
 from shared.settings import Settings
-from shared.store.opening import open_core_store, open_monitor_store
-from shared.store.ports import CoreStore, MonitorStore
+from shared.store.opening import open_core_store, open_history_store, open_monitor_store
+from shared.store.ports import CoreStore, HistoryStore, MonitorStore
 from shared.stream.group import BROADCAST, StreamGroup
 
 
@@ -121,6 +123,22 @@ class Services:
     def core_store(self) -> CoreStore:
         """The core database."""
         return open_core_store(_address(self.settings.sql_core))
+
+    @cached_property
+    def history_store(self) -> HistoryStore:
+        """What the API reads of the private database; apart from the monitor's connection, which can be busy long."""
+        return open_history_store(_address(self.settings.sql_monitor), self.now)
+
+    @cached_property
+    def core_reader(self) -> CoreStore:
+        """What the API reads of the core database, for the same reason."""
+        return open_core_store(_address(self.settings.sql_core))
+
+    @cached_property
+    def history(self) -> FacilityHistory:
+        """What happened to a facility."""
+        # Every instance is given the same connection string, and so the same key.
+        return FacilityHistory(self.history_store, Cursors(_address(self.settings.sql_monitor)), self.now)
 
     @cached_property
     def broadcaster(self) -> Broadcaster:

@@ -18,8 +18,8 @@ from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import KEEP_MS
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
-from shared.store.ports import CoreStore, EndedId, MonitorStore
-from shared.stream.entries import StatusEntry, UnknownEntryError, parse_change, parse_ended
+from shared.store.ports import CoreStore, EndedId, MonitorStore, StaleMark
+from shared.stream.entries import StaleEntry, StatusEntry, UnknownEntryError, parse_change, parse_ended
 from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup, trim
 
 _LEASE_MS = 30_000
@@ -134,20 +134,23 @@ class SessionMonitor:
         recorded = 0
         async for entries in self._batches(self._changes):
             parsed = [(entry, await self._parsed(entry)) for entry in entries]
-            changes = [item for _, item in parsed if item is not None]
+            changes = [item.change for _, item in parsed if isinstance(item, StatusEntry)]
             if changes:
                 recorded += await asyncio.to_thread(self._monitor.record_changes, changes)
                 await asyncio.to_thread(self._core.update_connectivity, newest(changes))
+            marks = [
+                StaleMark(item.stale, item.since, item.cause) for _, item in parsed if isinstance(item, StaleEntry)
+            ]
+            await asyncio.to_thread(self._monitor.record_stale, marks)
             await self._changes.acknowledge(entries)
         return recorded
 
-    async def _parsed(self, entry: Entry) -> FacilityChange | None:
+    async def _parsed(self, entry: Entry) -> StatusEntry | StaleEntry | None:
         try:
-            parsed = parse_change(entry.fields)
+            return parse_change(entry.fields)
         except UnknownEntryError as error:
             await self._set_aside(entry, error)
             return None
-        return parsed.change if isinstance(parsed, StatusEntry) else None
 
     async def _log_sessions(self) -> int:
         logged = 0

@@ -8,7 +8,7 @@ from shared.domain.instants import from_iso, to_iso
 from shared.domain.session import EndedSession
 from shared.store.database import Database, Record, Transaction
 from shared.store.migrating import apply_missing
-from shared.store.ports import EndedId
+from shared.store.ports import EndedId, StaleMark
 
 _ROLE = "monitor"
 
@@ -84,6 +84,20 @@ class SqlMonitorStore:
         if not rows:
             return 0
         return self._database.run(_ROLE, lambda t: t.write("log_sessions", rows.values()), writing=True)
+
+    def record_stale(self, marks: Sequence[StaleMark]) -> None:
+        """Opens and closes stale periods."""
+        if not marks:
+            return
+
+        def work(transaction: Transaction) -> None:
+            for mark in marks:
+                if mark.stale:
+                    transaction.write("open_stale", [{"started_at": to_iso(mark.at), "cause": mark.cause}])
+                else:
+                    transaction.change("close_stale", {"ended_at": to_iso(mark.at)})
+
+        self._database.run(_ROLE, work, writing=True)
 
     def facility_states(self) -> list[FacilityState]:
         """Reads every recorded state."""

@@ -22,10 +22,11 @@ class StatusEntry:
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """The pipeline became stale, or current again; for every region."""
+    """The pipeline became stale, and why, or current again; for every region."""
 
     stale: bool
     since: int
+    cause: str = "stalled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry:
                 )
                 return StatusEntry(change, fields.get("region"))
             case "stale":
-                return StaleEntry(fields["stale"] == "1", int(fields["since"]))
+                return StaleEntry(fields["stale"] == "1", int(fields["since"]), fields.get("cause", "stalled"))
             case kind:
                 raise UnknownEntryError(f"unknown kind of change: {kind!r}")
     except (KeyError, ValueError) as error:
