@@ -6,6 +6,7 @@ from functools import cached_property
 
 from redis.asyncio import Redis
 
+from shared.activity import FacilityActivity
 from shared.auth import TokenVerifier
 from shared.broadcast.broadcaster import Broadcaster
 from shared.broadcast.push import PushService, WebPubSubPush
@@ -19,6 +20,7 @@ from shared.health import HealthCheck
 from shared.history import FacilityHistory
 from shared.limits import HeartbeatLimiter
 from shared.pipeline.agent_upkeep import AgentUpkeep
+from shared.pipeline.activity import ActivityFold
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
 from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest
@@ -28,6 +30,7 @@ from shared.pipeline.recovery import Recovery
 from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import client, keys
+from shared.registry.activity import ActivityCounters
 from shared.registry.agents import Agents
 from shared.registry.credentials import entra_credentials
 from shared.registry.dead_letters import DeadLetters
@@ -139,6 +142,16 @@ class Services:
         """What happened to a facility."""
         # Every instance is given the same connection string, and so the same key.
         return FacilityHistory(self.history_store, Cursors(_address(self.settings.sql_monitor)), self.now)
+
+    @cached_property
+    def activity_counters(self) -> ActivityCounters:
+        """What is counted of the hours that are not over."""
+        return ActivityCounters(self.redis)
+
+    @cached_property
+    def activity(self) -> FacilityActivity:
+        """What happened at a facility by minute, hour or day."""
+        return FacilityActivity(self.history_store, self.activity_counters, self.registry, self.now)
 
     @cached_property
     def broadcaster(self) -> Broadcaster:
@@ -258,7 +271,8 @@ class Services:
             self.recovery,
             self.broadcaster,
             self.agent_upkeep,
-            Retention(retention.history_days, retention.session_log_days),
+            ActivityFold(self.activity_counters, self.monitor_store, self.now),
+            Retention(retention.history_days, retention.activity_days, retention.session_log_days),
             self.now,
         )
 

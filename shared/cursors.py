@@ -10,8 +10,7 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any
 
-from shared.problems import InvalidRequestError
-from shared.queries import invalid
+from shared.problems import FieldError, InvalidRequestError
 
 _TAG_BYTES = 12
 LONGEST = 1_024
@@ -47,4 +46,4 @@ class Cursors:
 
 
 def _foreign() -> InvalidRequestError:
-    return invalid("cursor", "should be a cursor of this very list, as it was given")
+    return InvalidRequestError([FieldError("/cursor", "should be a cursor of this very list, as it was given")])

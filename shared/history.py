@@ -1,16 +1,15 @@
 """What happened to a facility, page by page, and its uptime over the range asked for. Reads SQL only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.cursors import Cursors
 from shared.domain.instants import to_iso
 from shared.domain.uptime import Span, share, without
-from shared.queries import instant, invalid, time_range, whole_number
+from shared.problems import FieldError, InvalidRequestError
+from shared.requests import HistoryQuery
 from shared.store.ports import HistoryStore, Transition
 
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 1_000
 DEFAULT_RANGE = 24 * 3600 * 1000
 _ABOVE_EVERY_VERSION = 2**62
 
@@ -45,28 +44,28 @@ class FacilityHistory:
         self._cursors = cursors
         self._now = now
 
-    def page(self, facility_id: str, params: Mapping[str, str]) -> HistoryPage:
-        """Returns the page that the query parameters `from`, `to`, `limit`, `cursor` ask for.
+    def page(self, facility_id: str, query: HistoryQuery) -> HistoryPage:
+        """Returns the page that a query asks for.
 
         A cursor brings the range of the first page with it, also where that was "up to now".
         Raises InvalidRequestError.
         """
-        limit = whole_number(params, "limit", DEFAULT_LIMIT, low=1, high=MAX_LIMIT)
         listing = f"history/{facility_id}"
-        if (cursor := params.get("cursor")) is not None:
-            start, end, until, before = self._cursors.open(listing, cursor)
-            for name, value in (("from", start), ("to", end)):
-                if instant(params, name) not in (None, value):
-                    raise invalid(name, "should be what it was when the cursor was given, or absent")
-            span = Span(start, end)
-        else:
-            span = time_range(params, self._now(), length=DEFAULT_RANGE)
+        if query.cursor is None:
+            span = query.span(self._now(), length=DEFAULT_RANGE)
             until, before = span.end, _ABOVE_EVERY_VERSION
+        else:
+            start, end, until, before = self._cursors.open(listing, query.cursor)
+            span = Span(start, end)
+            for name, given, value in (("from", query.start, start), ("to", query.end, end)):
+                if given not in (None, value):
+                    text = "should be what it was when the cursor was given, or absent"
+                    raise InvalidRequestError([FieldError(f"/{name}", text)])
 
-        found = self._store.transitions(facility_id, Span(span.start, until), before=before, limit=limit + 1)
-        shown = found[:limit]
+        found = self._store.transitions(facility_id, Span(span.start, until), before=before, limit=query.limit + 1)
+        shown = found[: query.limit]
         following = None
-        if len(found) > limit:
+        if len(found) > query.limit:
             following = self._cursors.seal(listing, span.start, span.end, shown[-1].at, shown[-1].version)
         return HistoryPage(shown, following, *self._uptime(facility_id, span))
 

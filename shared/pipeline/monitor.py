@@ -11,6 +11,7 @@ from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession
 from shared.pipeline.agent_upkeep import AgentUpkeep
+from shared.pipeline.activity import ActivityFold
 from shared.pipeline.recovery import Recovery
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
@@ -43,6 +44,7 @@ class Retention:
     """How long records are kept, in days."""
 
     history_days: int
+    activity_days: int
     session_log_days: int
 
 
@@ -60,6 +62,7 @@ class SessionMonitor:
         recovery: Recovery,
         broadcaster: Broadcaster,
         agent_upkeep: AgentUpkeep,
+        activity: ActivityFold,
         retention: Retention,
         now: Callable[[], int],
     ) -> None:
@@ -72,6 +75,7 @@ class SessionMonitor:
         self._recovery = recovery
         self._broadcaster = broadcaster
         self._agent_upkeep = agent_upkeep
+        self._activity = activity
         self._retention = retention
         self._now = now
         self._lease = Lease(client, keys.MONITOR_LEASE, _LEASE_MS)
@@ -88,8 +92,9 @@ class SessionMonitor:
         1. The directory is published if it changed.
         2. Status changes go to the private database, the newest of each facility to the core database.
         3. Ended sessions go to the session log, and only then leave Redis.
-        4. Sessions ended by command are kept in SQL too; what is old is pruned; streams are trimmed.
-        5. Users whom the directory moved are told of; agents are compared with the sessions.
+        4. What was counted of facilities goes to SQL.
+        5. Sessions ended by command are kept in SQL too; what is old is pruned; streams are trimmed.
+        6. Users whom the directory moved are told of; agents are compared with the sessions.
         Raises DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
         """
         if not await self._lease.acquire():
@@ -100,6 +105,7 @@ class SessionMonitor:
             await self._recovery.ensure()
             changes = await self._record_changes()
             sessions = await self._log_sessions()
+            await self._activity.run(self._lease.renew)
             await self._keep_ended_ids()
             await self._tidy()
             now = self._now()
@@ -190,6 +196,7 @@ class SessionMonitor:
         await asyncio.to_thread(
             lambda: self._monitor.prune(
                 history_before=now - self._retention.history_days * _DAY_MS,
+                activity_before=now - self._retention.activity_days * _DAY_MS,
                 sessions_before=now - self._retention.session_log_days * _DAY_MS,
                 now=now - KEEP_MS,
                 limit=_PRUNE_LIMIT,

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
+from shared.domain.activity import ActivityHour
 from shared.domain.facility import FacilityStatus
 from shared.domain.instants import from_iso, to_iso
 from shared.domain.uptime import Span
+from shared.store.activity_rows import activity_hour
 from shared.store.database import Database, Transaction
 from shared.store.migrating import apply_missing
 from shared.store.ports import Transition
@@ -71,6 +73,11 @@ class SqlHistoryStore:
                 for start, end in t.read("read_stale", order)
             ]
         )
+
+    def activity(self, facility_id: str, span: Span) -> list[ActivityHour]:
+        """Reads the hours."""
+        order = {"facility_id": facility_id, "start": to_iso(span.start), "end": to_iso(span.end)}
+        return self._run(lambda t: [activity_hour(facility_id, *row) for row in t.read("read_activity", order)])
 
     def close(self) -> None:
         """Closes the connection."""

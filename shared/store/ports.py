@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.domain.activity import ActivityHour
 from shared.domain.directory import Directory
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.session import EndedSession
@@ -86,10 +87,16 @@ class MonitorStore(Protocol):
     def ended_ids(self, now: int) -> list[EndedId]:
         """Returns those whose time is not over."""
 
-    def prune(self, *, history_before: int, sessions_before: int, now: int, limit: int) -> int:
+    def record_activity(self, hours: Sequence[ActivityHour]) -> int:
+        """Keeps what was counted in hours of facilities; returns the rows that were new or newer.
+
+        Numbers are absolute: any order and any repetition give the same rows.
+        """
+
+    def prune(self, *, history_before: int, activity_before: int, sessions_before: int, now: int, limit: int) -> int:
         """Deletes at most `limit` rows per table that are older than the given instants; returns how many went.
 
-        The newest history row of a facility is always kept.
+        The history row that is in force at `history_before` is kept: what follows can be told from it.
         """
 
     def ping(self) -> None:
@@ -119,6 +126,9 @@ class HistoryStore(Protocol):
 
     def stale_periods(self, span: Span) -> list[Span]:
         """Returns the stale periods that overlap `span`; one that lasts ends with it."""
+
+    def activity(self, facility_id: str, span: Span) -> list[ActivityHour]:
+        """Returns the recorded hours of a facility that begin in `span`."""
 
     def close(self) -> None:
         """Closes the connection; the next call opens another."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from functions.facility_history import facility_history
 from shared.cursors import Cursors
@@ -29,10 +30,13 @@ async def sql(world: World, tmp_path: Path) -> AsyncIterator[World]:
     world.core_reader.replace_directory(DIRECTORY)
     world.history_store = open_history_store(address, world.now)
     world.history = FacilityHistory(world.history_store, Cursors("key"), world.now)
-    port = world.redis.connection_pool.connection_kwargs["port"]
-    world.redis.connection_pool.connection_kwargs["port"] = 1
+    # Made anew when it is needed, with a client that reaches nobody.
+    for name in ("directory", "registry", "watermarks", "snapshots"):
+        world.__dict__.pop(name, None)
+    there, world.redis = world.redis, Redis(port=1)
     yield world
-    world.redis.connection_pool.connection_kwargs["port"] = port
+    await world.redis.aclose()
+    world.redis = there
     world.monitor_store.close()
     world.core_reader.close()
     world.history_store.close()

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shared.domain.activity import DAY, HOUR, ActivityHour, Counts
 from shared.domain.directory import County, Directory, Facility, Region
 from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.instants import from_iso
 from shared.domain.uptime import Span
 from shared.store.history import SqlHistoryStore
 from shared.store.monitor import SqlMonitorStore
@@ -19,6 +21,7 @@ from tests.integration.store_databases import DIALECTS, Databases, databases, ex
 
 T0 = 1_795_000_000_123
 HIGHEST = 2**62
+NOON = T0 // DAY * DAY + 12 * HOUR
 
 
 @pytest.fixture(scope="module", params=DIALECTS)
@@ -172,3 +175,74 @@ def test_a_facility_is_found_with_whether_a_user_belongs_to_its_region(address: 
     assert store.find_facility("f-1", "u-0") == Place("r-1", member=False)
     assert store.find_facility("F-1", "u-1") is None
     store.close()
+
+
+def test_activity_comes_back_as_it_was_recorded(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
+    minutes = {0: Counts(heartbeats=3, started=1), 7: Counts(left=1), 59: Counts(1, 2, 3, 4, 5)}
+    hours = [
+        ActivityHour("f-1", NOON, 7, minutes, users=2, users_of_day=5),
+        ActivityHour("f-1", NOON, 9, {1: Counts(1)}, users=1, users_of_day=1),
+        ActivityHour("f-1", NOON + HOUR, 1_795_000_000_000_123, {0: Counts(1)}),
+        ActivityHour("F-1", NOON, 7, {0: Counts(9)}),
+    ]
+    assert writer.record_activity([]) == 0
+    assert writer.record_activity(hours) == 4
+    found = reader.activity("f-1", Span(NOON, NOON + HOUR))
+    assert sorted(found, key=lambda hour: hour.epoch) == hours[:2]
+    assert reader.activity("f-1", Span(NOON + 1, NOON + 2 * HOUR)) == hours[2:3]
+    assert reader.activity("f-1", Span(NOON - HOUR, NOON)) == []
+
+
+def test_of_two_accounts_of_an_hour_the_later_stays_whatever_the_order(
+    writer: SqlMonitorStore, reader: SqlHistoryStore
+) -> None:
+    accounts = [ActivityHour("f-1", NOON, 7, {0: Counts(heartbeats=beats)}, users=beats) for beats in range(1, 5)]
+    assert writer.record_activity([accounts[2], accounts[0], accounts[1]]) == 1
+    assert writer.record_activity(accounts[:3]) == 0
+    assert writer.record_activity(accounts) == 1
+    assert reader.activity("f-1", Span(NOON, NOON + 1)) == [accounts[3]]
+
+
+def test_a_view_tells_activity_by_minute_hour_and_day(writer: SqlMonitorStore, address: str) -> None:
+    writer.record_activity(
+        [
+            ActivityHour("f-1", NOON, 1, {0: Counts(3, 1), 59: Counts(1, 0, 0, 0, 2)}, users=4, users_of_day=6),
+            ActivityHour("f-1", NOON, 2, {0: Counts(1)}, users=1, users_of_day=1),
+            ActivityHour("f-1", NOON + 11 * HOUR, 1, {30: Counts(2, 0, 1, 1)}, users=2, users_of_day=7),
+            ActivityHour("f-1", NOON + 12 * HOUR, 1, {0: Counts(5)}, users=1, users_of_day=1),
+        ]
+    )
+    rows = execute(
+        address,
+        "SELECT granularity, start_at, heartbeats, sessions_started, sessions_expired, sessions_left, sessions_ended,"
+        " unique_users FROM facility_activity WHERE facility_id = 'f-1'",
+    )
+
+    def instant(value: object) -> int:
+        return from_iso(str(value)) - NOON
+
+    assert sorted(((kind, instant(at), *rest) for kind, at, *rest in rows), key=lambda row: row[:2]) == [
+        ("day", -12 * HOUR, 7, 1, 1, 1, 2, 7),
+        ("day", 12 * HOUR, 5, 0, 0, 0, 0, 1),
+        ("hour", 0, 5, 1, 0, 0, 2, 4),
+        ("hour", 11 * HOUR, 2, 0, 1, 1, 0, 2),
+        ("hour", 12 * HOUR, 5, 0, 0, 0, 0, 1),
+        ("minute", 0, 4, 1, 0, 0, 0, None),
+        ("minute", HOUR - 60_000, 1, 0, 0, 0, 2, None),
+        ("minute", 11 * HOUR + 30 * 60_000, 2, 0, 1, 1, 0, None),
+        ("minute", 12 * HOUR, 5, 0, 0, 0, 0, None),
+    ]
+
+
+def test_pruning_takes_the_oldest_activity_up_to_its_limit(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
+    hours = [ActivityHour("f-1", NOON + number * HOUR, 1, {0: Counts(1)}) for number in range(6)]
+    writer.record_activity(hours)
+
+    def prune(before: int, limit: int) -> int:
+        return writer.prune(history_before=0, activity_before=before, sessions_before=0, now=0, limit=limit)
+
+    assert prune(NOON + 4 * HOUR, 3) == 3
+    assert prune(NOON + 4 * HOUR, 3) == 1
+    assert prune(NOON + 4 * HOUR, 3) == 0
+    left = reader.activity("f-1", Span(0, NOON + DAY))
+    assert sorted(hour.start for hour in left) == [NOON + 4 * HOUR, NOON + 5 * HOUR]
