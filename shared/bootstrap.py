@@ -19,8 +19,8 @@ from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
 from shared.history import FacilityHistory
 from shared.limits import HeartbeatLimiter
-from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.activity import ActivityFold
+from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
 from shared.pipeline.ending import SessionEnding
 from shared.pipeline.ingest import HeartbeatIngest

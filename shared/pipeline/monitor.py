@@ -10,8 +10,8 @@ from shared import metrics, telemetry
 from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession
-from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.activity import ActivityFold
+from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.recovery import Recovery
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
