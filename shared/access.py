@@ -1,5 +1,7 @@
 """What a caller may see: admins everything, others the regions of their facilities."""
 
+import asyncio
+
 from shared.http import Call
 from shared.problems import ForbiddenError, NotFoundError
 from shared.registry.directory_cache import DirectoryView, FacilityEntry
@@ -37,6 +39,20 @@ def own_user_id(call: Call) -> str:
     if not call.caller.is_admin and user_id != call.caller.user_id:
         raise ForbiddenError("This concerns another user; only they and administrators may do it.")
     return user_id
+
+
+async def recorded_facility(call: Call) -> str:
+    """Returns the path's facility, looked up in the core database: calls that need SQL alone work without Redis.
+
+    Raises NotFoundError, ForbiddenError, or DependencyUnavailableError("sql").
+    """
+    facility_id = call.facility_id()
+    place = await asyncio.to_thread(call.services.core_reader.find_facility, facility_id, call.caller.user_id)
+    if place is None:
+        raise NotFoundError(f"There is no facility {facility_id}.")
+    if not (call.caller.is_admin or place.member):
+        raise ForbiddenError("This is in a region that is not one of yours.")
+    return facility_id
 
 
 async def _check(call: Call, region_id: str) -> None:

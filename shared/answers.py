@@ -118,6 +118,54 @@ class RegionSnapshot(Answer):
     facilities: list[FacilityNow]
 
 
+class FacilityHistoryPage(Answer):
+    """Transitions newest first, complete up to the last monitor run; `cursor` gives the next page, null: that was all.
+
+    `uptime` is the share of the range, from 0 to 1, in which the facility was online; null when nothing is known.
+    Stale time, `staleSeconds`, counts neither way.
+    """
+
+    class Item(Answer):
+        """A transition."""
+
+        version: Annotated[int, Field(ge=1)]
+        status: Literal["online", "offline"]
+        at: Instant
+        reason: Reason
+
+    items: list[Item]
+    cursor: str | None
+    uptime: Annotated[float, Field(ge=0, le=1)] | None
+    stale_seconds: Annotated[float, Field(ge=0)]
+
+
+class FacilityBuckets(Answer):
+    """What happened by minute, hour or day, oldest first; a bucket that is missing is one in which nothing did.
+
+    `heartbeats` are those accepted, each once, without `leaving`. `onlineSeconds` is null before the oldest transition
+    that is kept. `uniqueUsers`, of hours and days, is estimated with a standard error of 0.81 %.
+    """
+
+    class Item(Answer):
+        """One bucket."""
+
+        class Ends(Answer):
+            """Ended sessions by reason."""
+
+            expired: Count
+            left: Count
+            ended: Count
+
+        start: Instant
+        heartbeats: Count
+        sessions_started: Count
+        sessions_ended: Ends
+        online_seconds: Annotated[float, Field(ge=0)] | None
+        unique_users: Count | None = None
+
+    items: list[Item]
+
+
 class AgentsPage(Answer):
     """Some of the live agents; `cursor` gives the next page, null: that was all."""
 

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from redis.asyncio import Redis
 
+from shared.activity import FacilityActivity
 from shared.alerts.alerts import Alerts, AlertTiming
 from shared.alerts.webhook import Webhook, WebhookSettings
 from shared.auth import TokenVerifier
@@ -13,11 +14,14 @@ from shared.broadcast.broadcaster import Broadcaster
 from shared.broadcast.push import PushService, WebPubSubPush
 from shared.broadcast.snapshots import SnapshotCache
 from shared.connections import SqlDatabase, SqliteDatabase
+from shared.cursors import Cursors
 from shared.domain.pipeline import PipelineTiming
 from shared.domain.silence import SilenceTiming
 from shared.events.publisher import HeartbeatPublisher
 from shared.health import HealthCheck
+from shared.history import FacilityHistory
 from shared.limits import HeartbeatLimiter
+from shared.pipeline.activity import ActivityFold
 from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.agents import AgentAnnouncer, AgentFollower
 from shared.pipeline.ending import SessionEnding
@@ -27,6 +31,7 @@ from shared.pipeline.recovery import Recovery
 from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import client, keys
+from shared.registry.activity import ActivityCounters
 from shared.registry.agents import Agents
 from shared.registry.credentials import entra_credentials
 from shared.registry.dead_letters import DeadLetters
@@ -36,8 +41,8 @@ from shared.registry.registry import Registry
 from shared.registry.sequences import Sequences
 from shared.registry.watermarks import Watermarks
 from shared.settings import Settings
-from shared.store.opening import open_core_store, open_monitor_store
-from shared.store.ports import CoreStore, MonitorStore
+from shared.store.opening import open_core_store, open_history_store, open_monitor_store
+from shared.store.ports import CoreStore, HistoryStore, MonitorStore
 from shared.stream.group import BROADCAST, StreamGroup
 
 
@@ -122,6 +127,32 @@ class Services:
     def core_store(self) -> CoreStore:
         """The core database."""
         return open_core_store(_address(self.settings.sql_core))
+
+    @cached_property
+    def history_store(self) -> HistoryStore:
+        """What the API reads of the private database; apart from the monitor's connection, which can be busy long."""
+        return open_history_store(_address(self.settings.sql_monitor), self.now)
+
+    @cached_property
+    def core_reader(self) -> CoreStore:
+        """What the API reads of the core database, for the same reason."""
+        return open_core_store(_address(self.settings.sql_core))
+
+    @cached_property
+    def history(self) -> FacilityHistory:
+        """What happened to a facility."""
+        # Every instance is given the same connection string, and so the same key.
+        return FacilityHistory(self.history_store, Cursors(_address(self.settings.sql_monitor)), self.now)
+
+    @cached_property
+    def activity_counters(self) -> ActivityCounters:
+        """What is counted of the hours that are not over."""
+        return ActivityCounters(self.redis)
+
+    @cached_property
+    def activity(self) -> FacilityActivity:
+        """What happened at a facility by minute, hour or day."""
+        return FacilityActivity(self.history_store, self.activity_counters, self.registry, self.now)
 
     @cached_property
     def broadcaster(self) -> Broadcaster:
@@ -259,7 +290,8 @@ class Services:
             self.recovery,
             self.broadcaster,
             self.agent_upkeep,
-            Retention(retention.history_days, retention.session_log_days),
+            ActivityFold(self.activity_counters, self.monitor_store, self.now),
+            Retention(retention.history_days, retention.activity_days, retention.session_log_days),
             self.now,
         )
 

@@ -7,12 +7,15 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from shared.domain.activity import Granularity
 from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN, AgentStatus
+from shared.domain.instants import from_iso
+from shared.domain.uptime import Span
 from shared.events.codec import Draft
-from shared.problems import FieldError
+from shared.problems import FieldError, InvalidRequestError
 
 MAX_BATCH = 1_000
 
@@ -90,6 +93,61 @@ class AgentsQuery(Query):
     status: Status | None = None
     limit: Limit = 100
     cursor: Cursor | None = None
+
+
+def _instant(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        # A `+` of an offset that was not percent-encoded arrives as a space.
+        instant = from_iso(value.replace(" ", "+") if "T" in value else value)
+    except (ValueError, OverflowError):
+        raise ValueError("should be an ISO 8601 instant such as 2026-11-21T08:00:00.000Z") from None
+    if not 0 <= instant <= _LAST_INSTANT:
+        raise ValueError("should be between the years 1970 and 9999")
+    return instant
+
+
+_LAST_INSTANT = 253_402_300_799_999  # the last millisecond of the year 9999: what ISO 8601 can still say
+Instant = Annotated[
+    int,
+    BeforeValidator(_instant),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "description": "ISO 8601; without an offset it is UTC"},
+        mode="validation",
+    ),
+]
+
+
+class RangeQuery(Query):
+    """What asks for a span of time."""
+
+    start: Annotated[Instant | None, Field(alias="from")] = None
+    end: Annotated[Instant | None, Field(alias="to")] = None
+
+    def span(self, now: int, *, length: int) -> Span:
+        """Returns the span asked for (ms): by default the `length` up to its end, which by default is now.
+
+        Raises InvalidRequestError.
+        """
+        end = now if self.end is None else self.end
+        start = max(0, end - length) if self.start is None else self.start
+        if start > end:
+            raise InvalidRequestError([FieldError("/from", "should not be after `to`")])
+        return Span(start, end)
+
+
+class HistoryQuery(RangeQuery):
+    """`GET /facilities/{facilityId}/history`."""
+
+    limit: Limit = 100
+    cursor: Cursor | None = None
+
+
+class ActivityQuery(RangeQuery):
+    """`GET /facilities/{facilityId}/activity`."""
+
+    granularity: Granularity = Granularity.HOUR
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

@@ -19,7 +19,7 @@ from shared.stream.entries import UnknownEntryError, parse_region_move
 from shared.stream.queue import StreamQueue
 
 _MOVES = 1_000
-COMPARED, FACILITIES = 500, 50
+COMPARED, FACILITIES = 100, 20
 """Agents, and facilities, compared in one run: all of them in a small system, in turn in a large one."""
 FORGET_AFTER = 10 * 60_000
 """Milliseconds after which nobody waits any more for the session of somebody who has spoken."""

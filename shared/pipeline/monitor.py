@@ -12,9 +12,10 @@ from shared.broadcast.broadcaster import Broadcaster
 from shared.domain.facility import FacilityChange
 from shared.domain.session import EndedSession
 from shared.errors import PulseError
+from shared.pipeline.activity import ActivityFold
 from shared.pipeline.agent_upkeep import AgentUpkeep
 from shared.pipeline.bounds import StreamBounds
-from shared.pipeline.projections import Projection, connectivity, newest, status_change
+from shared.pipeline.projections import Projection, connectivity, history_record, newest
 from shared.pipeline.recovery import Recovery
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
@@ -22,7 +23,7 @@ from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import KEEP_MS
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
-from shared.store.ports import CoreStore, EndedId, MonitorStore
+from shared.store.ports import CoreStore, EndedId, MonitorStore, StaleMark
 from shared.stream.entries import parse_ended
 from shared.stream.group import CORE, SQL, StreamGroup
 from shared.stream.setting_aside import SettingAside
@@ -48,6 +49,7 @@ class Retention:
     """How long records are kept, in days."""
 
     history_days: int
+    activity_days: int
     session_log_days: int
 
 
@@ -65,6 +67,7 @@ class SessionMonitor:
         recovery: Recovery,
         broadcaster: Broadcaster,
         agent_upkeep: AgentUpkeep,
+        activity: ActivityFold,
         retention: Retention,
         now: Callable[[], int],
     ) -> None:
@@ -75,6 +78,7 @@ class SessionMonitor:
         self._recovery = recovery
         self._broadcaster = broadcaster
         self._agent_upkeep = agent_upkeep
+        self._activity = activity
         self._retention = retention
         self._now = now
         self._lease = Lease(client, keys.MONITOR_LEASE, _LEASE_MS)
@@ -90,7 +94,9 @@ class SessionMonitor:
             group = StreamGroup(client, name, streams)
             return Projection(group, parse, apply, SettingAside(client, group, dead_letters), self._lease)
 
-        self._history = projection(SQL, change_streams, status_change, self._record_changes)
+        self._history: Projection[FacilityChange | StaleMark] = projection(
+            SQL, change_streams, history_record, self._record
+        )
         self._connectivity = projection(CORE, change_streams, connectivity, self._update_connectivity)
         self._session_log = projection(SQL, ended_streams, parse_ended, self._log_sessions)
         self._bounds = StreamBounds(client, registry, now)
@@ -102,7 +108,7 @@ class SessionMonitor:
 
         1. The core database: its directory is published if it changed, and each facility's newest change written.
         2. The private database: status changes, ended sessions (which only then leave Redis), sessions ended by
-           command; what is old is pruned.
+           command, what was counted of facilities; what is old is pruned.
         3. Users whom the directory moved are told of; agents are compared with the sessions.
         4. Streams are trimmed and watched; what is online is counted.
         A step that fails keeps no other from its turn; the first failure is raised at the end. Raises
@@ -121,6 +127,7 @@ class SessionMonitor:
                     await steps.run("recovery", self._recovery.ensure(), otherwise=None)
                     changes = await steps.run("history", self._history.run(), otherwise=0)
                     sessions = await steps.run("session log", self._session_log.run(), otherwise=0)
+                    await steps.run("activity", self._activity.run(self._lease.renew), otherwise=0)
                     await steps.run("ended sessions", self._keep_ended_ids(), otherwise=None)
                     await steps.run("pruning", self._prune(), otherwise=None)
                 await steps.run("agents", self._agent_upkeep.run(), otherwise=None)
@@ -153,7 +160,10 @@ class SessionMonitor:
             self._migrated.add(role)
         return True
 
-    async def _record_changes(self, changes: Sequence[FacilityChange]) -> int:
+    async def _record(self, records: Sequence[FacilityChange | StaleMark]) -> int:
+        changes = [record for record in records if isinstance(record, FacilityChange)]
+        marks = [record for record in records if isinstance(record, StaleMark)]
+        await asyncio.to_thread(self._monitor.record_stale, marks)
         return await asyncio.to_thread(self._monitor.record_changes, changes)
 
     async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
@@ -182,6 +192,7 @@ class SessionMonitor:
         await asyncio.to_thread(
             lambda: self._monitor.prune(
                 history_before=now - self._retention.history_days * _DAY_MS,
+                activity_before=now - self._retention.activity_days * _DAY_MS,
                 sessions_before=now - self._retention.session_log_days * _DAY_MS,
                 now=now - KEEP_MS,
                 limit=_PRUNE_LIMIT,

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.errors import StoreError
 from shared.registry.lease import Lease
-from shared.stream.entries import StatusEntry, UnknownEntryError, parse_change
+from shared.store.ports import StaleMark
+from shared.stream.entries import StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
 from shared.stream.isolating import isolate
 from shared.stream.setting_aside import SettingAside
@@ -80,16 +81,24 @@ class Projection[T]:
         return [(entry, error) for (entry, _), error in outcome.refused]
 
 
-def status_change(fields: Mapping[str, str]) -> FacilityChange | None:
-    """Returns the change of a `changes` entry; None for announcements. Raises UnknownEntryError."""
-    parsed = parse_change(fields)
-    return parsed.change if isinstance(parsed, StatusEntry) else None
+def history_record(fields: Mapping[str, str]) -> FacilityChange | StaleMark | None:
+    """Returns what a `changes` entry adds to the history; None for other announcements. Raises UnknownEntryError."""
+    match parse_change(fields):
+        case StatusEntry(change):
+            return change
+        case StaleEntry(stale, since, cause):
+            return StaleMark(stale, since, cause)
+        case _:
+            return None
 
 
 def connectivity(fields: Mapping[str, str]) -> FacilityChange | None:
     """Returns the change of a `changes` entry if it is about a facility that is there. Raises UnknownEntryError."""
-    change = status_change(fields)
-    return None if change is None or change.status is FacilityStatus.REMOVED else change
+    match parse_change(fields):
+        case StatusEntry(change) if change.status is not FacilityStatus.REMOVED:
+            return change
+        case _:
+            return None
 
 
 def newest(changes: Sequence[FacilityChange]) -> list[FacilityChange]:

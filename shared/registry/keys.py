@@ -22,6 +22,8 @@ PIPELINE = "pipeline:{p00}"
 silence_rests (1 or absent)."""
 CONTROL_STREAM = "changes:{p00}"
 """Where announcements to every region go; the stream of partition 0, so that all numbered messages share one way."""
+ACTIVITY_EPOCH = "epoch:activity"
+"""The epoch in which activity was last written to SQL."""
 INGESTED = "ingested"
 """Hash, Event Hubs partition to the send time (ms) of the newest canary ingested from it."""
 SEQUENCE_BASE = "sequence-base"
@@ -107,7 +109,7 @@ class Partition:
 
     @property
     def seen(self) -> str:
-        """Hash, facility id to the receivedAt (ms) of its newest heartbeat."""
+        """Hash, facility id to its newest heartbeat's receivedAt and the newest counts (see `lua/activity.lua`)."""
         return f"seen:{self.tag}"
 
     @property
@@ -170,6 +172,20 @@ class Partition:
     def watermark(self) -> str:
         """The moment (ms) up to which every end in this partition has been decided."""
         return f"watermark:{self.tag}"
+
+    @property
+    def read(self) -> str:
+        """Hash, Event Hubs partition to how far it has been read (see `lua/activity.lua`)."""
+        return f"read:{self.tag}"
+
+    @property
+    def activity_due(self) -> str:
+        """Sorted set, `hour/facility` to when what is counted of it goes to SQL (ms)."""
+        return f"activity-due:{self.tag}"
+
+    def activity(self, hour: int, facility_id: str) -> str:
+        """Hash of what is counted of a facility in an hour (numbered from 1970; see `lua/activity.lua`)."""
+        return f"activity:{self.tag}:{hour}:{facility_id}"
 
     def script_keys(self) -> list[str]:
         """Returns KEYS as every script of `lua/` expects them."""

@@ -3,12 +3,14 @@
 import asyncio
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import batched
 
 import msgpack
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from shared import metrics
 from shared.domain.agent import Saying
@@ -59,6 +61,19 @@ class IngestResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """Where a stream (an Event Hubs partition) gives heartbeats: from position `first` to `last`, none of others."""
+
+    stream: str
+    first: int
+    last: int
+
+
+class StraddleError(Exception):
+    """Some of the heartbeats were read before, some were not: they are to be given apart (see `read_positions`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class SweepResult:
     """How many presences ended and how many status changes that made; `more`: work is left behind."""
 
@@ -92,13 +107,15 @@ class Registry:
         self._census = load(client, "census")
         self._look_again = load(client, "look_again")
 
-    async def ingest(self, placed: Iterable[tuple[str, Heartbeat]]) -> IngestResult:
+    async def ingest(self, placed: Iterable[tuple[str, Heartbeat]], reading: Reading | None = None) -> IngestResult:
         """Applies heartbeats, each to the facility it is paired with (`UNASSIGNED` for none); returns what they did.
 
         Partitions are independent: after an error some may have been applied, and the same call may be repeated.
+        `reading` tells a repetition, which counts nothing, from what comes late. Raises StraddleError.
         """
         groups: dict[Partition, dict[str, list[str | int]]] = {}
         said: list[Heartbeat] = []
+        newest: dict[Partition, int] = {}
         for facility_id, beat in placed:
             partition = keys.partition_of(facility_id, beat.user_id)
             messages = groups.setdefault(partition, {}).setdefault(facility_id, [])
@@ -107,12 +124,18 @@ class Registry:
                 said.append(beat)
                 flags += 2
             messages += (f"{beat.user_id}/{beat.session_id}", beat.received_at, flags)
-        with redis_errors():
+            if reading is not None and beat.received_at > newest.get(partition, 0):
+                newest[partition] = beat.received_at
+        with redis_errors(), _straddling():
             results = await asyncio.gather(
                 *(
                     self._ingest(
                         keys=partition.script_keys(),
-                        args=[*self._common(partition), msgpack.packb(_flat(by_facility))],
+                        args=[
+                            *self._common(partition),
+                            msgpack.packb(_flat(by_facility)),
+                            *_place(reading, newest.get(partition, 0)),
+                        ],
                     )
                     for partition, by_facility in groups.items()
                 )
@@ -120,6 +143,14 @@ class Registry:
         total = sum((IngestResult(*counts[:6]) for counts in results), IngestResult())
         metrics.transitions.add(total.changes)
         return replace(total, said=_sayings(said, [unsaid for *_, unsaid in results if unsaid]))
+
+    async def read_positions(self, stream: str) -> set[int]:
+        """Returns how far a stream has been read, by any of the partitions."""
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_PARTITIONS:
+                pipe.hget(partition.read, stream)
+            return {int(text(value).partition("/")[0]) for value in await pipe.execute() if value is not None}
 
     async def sweep(
         self, partition: Partition, watermark: int, *, limit: int = 500, hold_until: int = 0
@@ -422,8 +453,22 @@ def _flat(messages: Mapping[str, list[str | int]]) -> list[str | int]:
     return words
 
 
+def _place(reading: Reading | None, newest: int) -> tuple[str | int, ...]:
+    return () if reading is None else (reading.stream, reading.first, reading.last, newest)
+
+
+@contextmanager
+def _straddling() -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as error:
+        if "STRADDLE" in str(error):
+            raise StraddleError(str(error)) from None
+        raise
+
+
 def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | None) -> FacilityState:
-    seen = int(last_seen) if last_seen else None
+    seen = int.from_bytes(last_seen[:6]) if last_seen else None
     if packed is None:
         return FacilityState(facility_id, last_seen=seen)
     online, since, version, sessions, reason = struct.unpack(">B6s6sIB7x", packed)

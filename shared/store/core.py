@@ -10,6 +10,7 @@ from shared.domain.instants import to_iso
 from shared.errors import StoreError
 from shared.store.database import Database, Record, Transaction
 from shared.store.directory_rows import TABLES, check_references, difference, read_rows, to_directory
+from shared.store.ports import Place
 from shared.store.statements import migrations
 
 _ROLE = "core"
@@ -34,6 +35,7 @@ class SqlCoreStore:
         # The last fingerprint and what was known of other writers and of this one when it was taken.
         self._fingerprint: tuple[tuple[str, int], str] | None = None
         self._own_writes = 0
+        self._migrated = False
 
     def migrate(self) -> list[str]:
         """Creates what is absent; needs no right to create where all tables exist."""
@@ -77,6 +79,22 @@ class SqlCoreStore:
     def read_directory(self) -> Directory:
         """Reads the directory."""
         return to_directory(self._database.run(_ROLE, read_rows))
+
+    def find_facility(self, facility_id: str, user_id: str) -> Place | None:
+        """Looks one facility up, as it stands in the tables now."""
+
+        def work(transaction: Transaction) -> Place | None:
+            order = {"facility_id": facility_id, "user_id": user_id}
+            for region_id, member in transaction.read("find_facility", order):
+                return Place(str(region_id), bool(member))
+            return None
+
+        if not self._migrated:
+            # A first call may come before the first monitor run. Asked before: whether anybody answers at all.
+            self.ping()
+            self.migrate()
+            self._migrated = True
+        return self._database.run(_ROLE, work, attempts=2)
 
     def replace_directory(self, directory: Directory, *, keep_missing: frozenset[str] = frozenset()) -> int:
         """Writes the difference between the tables and `directory`."""

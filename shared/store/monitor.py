@@ -3,12 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 
+from shared.domain.activity import ActivityHour
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.instants import from_iso, to_iso
 from shared.domain.session import EndedSession
+from shared.store.activity_rows import activity_row
 from shared.store.database import Database, Record, Transaction
 from shared.store.migrating import apply_missing
-from shared.store.ports import EndedId
+from shared.store.ports import EndedId, StaleMark
 
 _ROLE = "monitor"
 
@@ -85,6 +87,20 @@ class SqlMonitorStore:
             return 0
         return self._database.run(_ROLE, lambda t: t.write("log_sessions", rows.values()), writing=True)
 
+    def record_stale(self, marks: Sequence[StaleMark]) -> None:
+        """Opens and closes stale periods."""
+        if not marks:
+            return
+
+        def work(transaction: Transaction) -> None:
+            for mark in marks:
+                if mark.stale:
+                    transaction.write("open_stale", [{"started_at": to_iso(mark.at), "cause": mark.cause}])
+                else:
+                    transaction.change("close_stale", {"ended_at": to_iso(mark.at)})
+
+        self._database.run(_ROLE, work, writing=True)
+
     def facility_states(self) -> list[FacilityState]:
         """Reads every recorded state."""
 
@@ -119,12 +135,22 @@ class SqlMonitorStore:
 
         return self._database.run(_ROLE, work)
 
-    def prune(self, *, history_before: int, sessions_before: int, now: int, limit: int) -> int:
+    def record_activity(self, hours: Sequence[ActivityHour]) -> int:
+        """Keeps what was counted."""
+        rows: dict[tuple[str, int, int], Record] = {}
+        for hour in sorted(hours, key=lambda one: one.counts.total):
+            rows[hour.facility_id, hour.start, hour.epoch] = activity_row(hour)
+        if not rows:
+            return 0
+        return self._database.run(_ROLE, lambda t: t.write("record_activity", rows.values()), writing=True)
+
+    def prune(self, *, history_before: int, activity_before: int, sessions_before: int, now: int, limit: int) -> int:
         """Deletes rows past their retention."""
 
         def work(transaction: Transaction) -> int:
             return (
                 transaction.change("prune_history", {"before": to_iso(history_before), "limit": limit})
+                + transaction.change("prune_activity", {"before": to_iso(activity_before), "limit": limit})
                 + transaction.change("prune_sessions", {"before": to_iso(sessions_before), "limit": limit})
                 + transaction.change("prune_ended_ids", {"now": to_iso(now), "limit": limit})
             )

@@ -1,10 +1,12 @@
 """Opens a store by its address: `sqlite:////abs/path`, or an ODBC connection string."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from shared.errors import StoreError
 from shared.store.core import SqlCoreStore
 from shared.store.database import Database
+from shared.store.history import SqlHistoryStore
 from shared.store.monitor import SqlMonitorStore
 from shared.store.sqlite import SqliteDatabase
 
@@ -14,6 +16,11 @@ _SQLITE = "sqlite:///"
 def open_monitor_store(address: str) -> SqlMonitorStore:
     """Returns the store of the private database; connects at first use. Raises ValueError, StoreError."""
     return SqlMonitorStore(open_database(address))
+
+
+def open_history_store(address: str, now: Callable[[], int]) -> SqlHistoryStore:
+    """Returns what the API reads of the private database; connects at first use. Raises ValueError, StoreError."""
+    return SqlHistoryStore(open_database(address), now)
 
 
 def open_core_store(address: str) -> SqlCoreStore:

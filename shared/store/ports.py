@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from shared.domain.activity import ActivityHour
 from shared.domain.directory import Directory
-from shared.domain.facility import FacilityChange, FacilityState
+from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.session import EndedSession
+from shared.domain.uptime import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,33 @@ class EndedId:
     user_id: str
     session_id: str
     until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of a facility as the history keeps it."""
+
+    version: int
+    status: FacilityStatus
+    at: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StaleMark:
+    """The pipeline became stale at `at`, for this `cause`, or current again (`stale` false)."""
+
+    stale: bool
+    at: int
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a facility belongs; `member`: the user asked about has a facility in that region."""
+
+    region_id: str
+    member: bool
 
 
 class MonitorStore(Protocol):
@@ -47,6 +76,9 @@ class MonitorStore(Protocol):
     def log_sessions(self, ended: Sequence[EndedSession]) -> int:
         """Appends ended sessions to the session log; returns the rows that were new."""
 
+    def record_stale(self, marks: Sequence[StaleMark]) -> None:
+        """Keeps when the pipeline was stale, from marks in the order they were made; a repetition changes nothing."""
+
     def facility_states(self) -> list[FacilityState]:
         """Returns the newest recorded state of every facility that has ever been online (sessions = 0)."""
 
@@ -56,14 +88,48 @@ class MonitorStore(Protocol):
     def ended_ids(self, now: int) -> list[EndedId]:
         """Returns those whose time is not over."""
 
-    def prune(self, *, history_before: int, sessions_before: int, now: int, limit: int) -> int:
+    def record_activity(self, hours: Sequence[ActivityHour]) -> int:
+        """Keeps what was counted in hours of facilities; returns the rows that were new or newer.
+
+        Numbers are absolute: any order and any repetition give the same rows.
+        """
+
+    def prune(self, *, history_before: int, activity_before: int, sessions_before: int, now: int, limit: int) -> int:
         """Deletes at most `limit` rows per table that are older than the given instants; returns how many went.
 
-        The newest history row of a facility is always kept.
+        The history row that is in force at `history_before` is kept: what follows can be told from it.
         """
 
     def ping(self) -> None:
         """Returns if the database answers."""
+
+    def close(self) -> None:
+        """Closes the connection; the next call opens another."""
+
+
+class HistoryStore(Protocol):
+    """What the API reads of the private database."""
+
+    def transitions(self, facility_id: str, span: Span, *, before: int, limit: int) -> list[Transition]:
+        """Returns a facility's transitions from `span.start` to `span.end`, both included, newest first.
+
+        Of those at `span.end` only versions below `before`; at most `limit`.
+        """
+
+    def known_since(self, facility_id: str) -> int | None:
+        """Returns the instant before which the facility's state is not recorded any more; None: it is known always."""
+
+    def online_time(self, facility_id: str, spans: Sequence[Span]) -> dict[int, int]:
+        """Returns the milliseconds online by the start of each span, none where it is 0.
+
+        The newest state lasts until the latest end of the spans.
+        """
+
+    def stale_periods(self, span: Span) -> list[Span]:
+        """Returns the stale periods that overlap `span`; one that lasts ends with it."""
+
+    def activity(self, facility_id: str, span: Span) -> list[ActivityHour]:
+        """Returns the recorded hours of a facility that begin in `span`."""
 
     def close(self) -> None:
         """Closes the connection; the next call opens another."""
@@ -83,6 +149,9 @@ class CoreStore(Protocol):
 
     def read_directory(self) -> Directory:
         """Returns the directory; rows that point nowhere or have an id no API can carry are left out and logged."""
+
+    def find_facility(self, facility_id: str, user_id: str) -> Place | None:
+        """Returns where a facility belongs and whether a user belongs there too; None for an unknown facility."""
 
     def replace_directory(self, directory: Directory, *, keep_missing: frozenset[str] = frozenset()) -> int:
         """Makes the directory tables equal to `directory`, keeping connectivity columns; returns the rows changed.

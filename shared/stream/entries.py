@@ -38,10 +38,11 @@ class StatusEntry:
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """The pipeline became stale, or current again; for every region."""
+    """The pipeline became stale, and why, or current again; for every region."""
 
     stale: bool
     since: int
+    cause: str = "stalled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry | AlertE
                 )
                 return StatusEntry(change, fields.get("region"))
             case "stale":
-                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]))
+                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]), fields.get("cause", "stalled"))
             case "alert":
                 return AlertEntry(_identity(fields["facility"]), AlertState(fields["state"]), _moment(fields["since"]))
             case kind:

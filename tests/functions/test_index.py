@@ -24,6 +24,8 @@ ROUTES = {
     "agent_status": "agents/{userId}/status",
     "end_session": "sessions/{userId}/{sessionId}",
     "openapi": "openapi.json",
+    "facility_history": "facilities/{facilityId}/history",
+    "facility_activity": "facilities/{facilityId}/activity",
     "config": "config",
     "dashboard": "dashboard/{*path}",
     "health": "health",

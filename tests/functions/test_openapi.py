@@ -26,6 +26,8 @@ CALLS = {
     ("get", "/regions"),
     ("get", "/regions/{regionId}/facilities"),
     ("get", "/facilities/{facilityId}"),
+    ("get", "/facilities/{facilityId}/history"),
+    ("get", "/facilities/{facilityId}/activity"),
     ("get", "/agents"),
     ("put", "/agents/{userId}/status"),
     ("delete", "/sessions/{userId}/{sessionId}"),

@@ -58,11 +58,13 @@ class Databases:
         """Returns the address of a database without tables; on a server the same one, emptied."""
         if self._server_address is None:
             return f"sqlite:///{self._folder / uuid.uuid4().hex}.db"
-        present = {
-            name for (name,) in _on_server(self._server_address, "SELECT TABLE_NAME FROM INFORMATION_SCHEMA.TABLES")
-        }
-        for table in present:
-            _on_server(self._server_address, f"DROP TABLE {table}")
+        # Views first: "VIEW" sorts after "BASE TABLE".
+        present = _on_server(
+            self._server_address,
+            "SELECT TABLE_TYPE, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES ORDER BY TABLE_TYPE DESC",
+        )
+        for kind, name in present:
+            _on_server(self._server_address, f"DROP {kind.removeprefix('BASE ')} {name}")
         return self._server_address
 
 

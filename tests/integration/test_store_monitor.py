@@ -70,16 +70,17 @@ def test_the_store_keeps_the_port(store: SqlMonitorStore) -> None:
 
 def test_migrating_creates_the_tables_of_the_contract_once(address: str) -> None:
     store = open_monitor_store(address)
-    assert store.migrate() == ["0001_initial"]
+    names = ["0001_initial", "0002_activity_view"]
+    assert store.migrate() == names
     assert store.migrate() == []
     for table in (
         *("facility_status", "facility_status_history", "session_log", "facility_activity"),
         *("stale_periods", "ended_sessions"),
     ):
         assert count(address, table) == 0
-    [(name, applied_at)] = execute(address, "SELECT name, applied_at FROM schema_migrations")
-    assert name == "0001_initial"
-    assert str(applied_at).startswith("20")
+    applied = execute(address, "SELECT name, applied_at FROM schema_migrations ORDER BY name")
+    assert [name for name, _ in applied] == names
+    assert all(str(applied_at).startswith("20") for _, applied_at in applied)
     store.close()
 
 
@@ -213,9 +214,16 @@ def test_ended_ids_are_held_until_their_time_and_only_prolonged(store: SqlMonito
 def test_pruning_keeps_every_facilitys_newest_transition(store: SqlMonitorStore, address: str) -> None:
     store.record_changes([online("f-1", 1, T0), offline("f-1", 2, T0 + 1), online("f-1", 3, T0 + 2)])
     store.record_changes([online("f-2", 7, T0)])
-    assert store.prune(history_before=FOREVER, sessions_before=T0, now=T0, limit=1_000) == 2
+    assert store.prune(history_before=FOREVER, activity_before=T0, sessions_before=T0, now=T0, limit=1_000) == 2
     assert history(address, "f-1") == [(3, "online", "heartbeat")]
     assert history(address, "f-2") == [(7, "online", "heartbeat")]
+
+
+def test_pruning_keeps_the_transition_in_force_at_its_instant(store: SqlMonitorStore, address: str) -> None:
+    store.record_changes([online("f-1", 1, T0), offline("f-1", 2, T0 + 10), online("f-1", 3, T0 + 20)])
+    for before, left in ((T0 + 5, [1, 2, 3]), (T0 + 15, [2, 3]), (T0 + 20, [3])):
+        store.prune(history_before=before, activity_before=0, sessions_before=0, now=0, limit=9)
+        assert [version for version, _, _ in history(address, "f-1")] == left
 
 
 def test_pruning_spares_what_is_not_older_than_asked(store: SqlMonitorStore, address: str) -> None:
@@ -223,7 +231,10 @@ def test_pruning_spares_what_is_not_older_than_asked(store: SqlMonitorStore, add
     ended = [EndedSession("u-1", f"s-{n}", "f-1", T0, T0 + n, EndReason.EXPIRED) for n in range(10)]
     store.log_sessions(ended)
     store.remember_ended_ids([EndedId("u-1", f"s-{n}", T0 + n) for n in range(10)])
-    assert store.prune(history_before=T0 + 3, sessions_before=T0 + 4, now=T0 + 5, limit=1_000) == 2 + 4 + 6
+    assert (
+        store.prune(history_before=T0 + 3, activity_before=T0, sessions_before=T0 + 4, now=T0 + 5, limit=1_000)
+        == 2 + 4 + 6
+    )
     assert [version for version, _, _ in history(address, "f-1")] == list(range(3, 10))
     assert count(address, "session_log") == 6
     assert count(address, "ended_sessions") == 4
@@ -233,7 +244,7 @@ def test_pruning_takes_at_most_its_limit_from_each_table_oldest_first(store: Sql
     store.record_changes([online("f-1", version, T0 + version) for version in range(1, 10)])
     ended = [EndedSession("u-1", f"s-{n}", "f-1", T0, T0 + n, EndReason.EXPIRED) for n in range(10)]
     store.log_sessions(ended)
-    assert store.prune(history_before=FOREVER, sessions_before=FOREVER, now=T0, limit=3) == 6
+    assert store.prune(history_before=FOREVER, activity_before=FOREVER, sessions_before=FOREVER, now=T0, limit=3) == 6
     assert [version for version, _, _ in history(address, "f-1")] == list(range(4, 10))
     assert {row[0] for row in execute(address, "SELECT session_id FROM session_log")} == {
         f"s-{n}" for n in range(3, 10)

@@ -20,6 +20,7 @@ for i = 7, #ARGV do
     redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, at, ENDED))
     redis.call('UNLINK', session_key(facility, id))
     log_end(facility, id, started, at, ENDED)
+    count(facility, floor(at / MINUTE), 'e', 1)
     local state = load_facility(facility)
     note_end(state, at, ENDED)
     state.sessions = state.sessions - 1

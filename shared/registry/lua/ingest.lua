@@ -4,6 +4,8 @@
 -- ARGV[4] msgpack, one flat list, because a table per heartbeat costs more than what is done with it: for each
 -- facility its id and how many heartbeats follow; for each of these user/session, receivedAt in ms, and a sum of
 -- 1 if it is leaving and 2 if it says an agent status.
+-- ARGV[5…8] where the stream gives them: its name, the positions of the first and the last, the newest receivedAt;
+--           absent where that is not known
 -- Returns {applied, duplicates, late, ended, changes, began, unsaid}: heartbeats that told something new, that told
 -- nothing new, whose own deadline was behind the watermark, whose session was ended by command; status changes
 -- appended; presences that began; [user/session, receivedAt ms, …] of the agent statuses that do not count: those
@@ -12,6 +14,8 @@
 local decided = watermark()
 local applied, duplicates, late, ended, changes, began = 0, 0, 0, 0, 0, 0
 local unsaid = {}
+local fresh = is_first_reading(ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]))
+if fresh == 'partly' then return redis.error_reply('STRADDLE the position of ' .. ARGV[5] .. ' is between these') end
 
 local words, next_word = cmsgpack.unpack(ARGV[4]), 1
 
@@ -21,6 +25,7 @@ while words[next_word] do
   local values = sessions_key(facility)
   local state = nil
   local newest, look_at = 0, nil
+  local beats, beats_at = 0, 0
 
   for word = first, next_word - 1, 3 do
     local id, at, leaving, says = words[word], words[word + 1], words[word + 2] % 2 == 1, words[word + 2] >= 2
@@ -29,8 +34,8 @@ while words[next_word] do
     local started, beat, leave, over, life = 0, 0, 0, 0, PENDING
     if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
     if not leaving and at > newest then newest = at end
+    local heard, applied_before, barred = beat, applied, until_at and at <= tonumber(until_at)
 
-    local barred = until_at and at <= tonumber(until_at)
     if barred then
       ended = ended + 1
     elseif (leaving and at <= leave) or (not leaving and at <= beat and (at >= started or at < over)) then
@@ -74,6 +79,7 @@ while words[next_word] do
         redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
         redis.call('SET', session_key(facility, id), '', 'PXAT', due + KEY_SLACK)
         tell_presence('began', facility, id, started, 'heartbeat')
+        count(facility, floor(started / MINUTE), 's', 1)
         look_at = math.min(look_at or due, due)
         state = state or load_facility(facility)
         state.sessions = state.sessions + 1
@@ -85,13 +91,23 @@ while words[next_word] do
     if says and (life ~= ONLINE or barred or at < started) then
       unsaid[#unsaid + 1], unsaid[#unsaid + 2] = id, at
     end
+
+    -- Activity: each accepted heartbeat once. Given again by the stream it does not count; where the stream does not
+    -- say, only what told something new counts.
+    if not leaving and not barred and (fresh and at ~= heard or fresh == nil and applied > applied_before) then
+      local minute = floor(at / MINUTE)
+      if minute ~= beats_at then
+        if beats > 0 then count(facility, beats_at, 'b', beats) end
+        beats, beats_at = 0, minute
+      end
+      beats = beats + 1
+      if floor(minute / 60) ~= floor(heard / HOUR) then count_user(facility, id, at, heard) end
+    end
   end
 
+  hear(facility, newest, beats_at, beats)
   if state then save_facility(facility, state) end
   if look_at then redis.call('ZADD', DEADLINES, 'LT', look_at, facility) end
-  if newest > tonumber(redis.call('HGET', SEEN, facility) or '0') then
-    redis.call('HSET', SEEN, facility, newest)
-  end
 end
 
 return { applied, duplicates, late, ended, changes, began, unsaid }

@@ -60,6 +60,7 @@ local function finish(facility, over, began)
     else
       redis.call('HSET', values, session.id,
         struct.pack(SESSION, session.started, session.beat, session.leave, session.due, session.reason))
+      count(facility, floor(session.due / MINUTE), KIND_OF_END[session.reason], 1)
     end
     log_end(facility, session.id, session.started, session.due, session.reason)
     note_end(state, session.due, session.reason)

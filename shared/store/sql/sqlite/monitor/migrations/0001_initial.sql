@@ -40,22 +40,28 @@ CREATE INDEX session_log_by_facility ON session_log (facility_id, ended_at);
 -- Pruning takes the sessions that ended first.
 CREATE INDEX session_log_by_age ON session_log (ended_at);
 
--- Counters of a closed minute, hour or day. unique_users is known for hours and days only.
-CREATE TABLE facility_activity (
+-- What was counted at a facility in an hour. An hour that is counted in several places one after another (after a loss
+-- of Redis data, or when something comes late) has one row for each, told apart by epoch; they add up.
+-- revision grows with every count: an older account of the same hour never replaces a newer one.
+-- minutes: JSON, [minute of the hour, heartbeats, sessions started, expired, left, ended] for each minute with a count,
+-- zeros at the end left out. One row an hour instead of sixty keeps a million sessions' activity writable.
+CREATE TABLE facility_activity_hours (
     facility_id TEXT NOT NULL,
-    granularity TEXT NOT NULL CHECK (granularity IN ('minute', 'hour', 'day')),
     start_at TEXT NOT NULL,
-    heartbeats INTEGER NOT NULL DEFAULT 0,
-    sessions_started INTEGER NOT NULL DEFAULT 0,
-    sessions_expired INTEGER NOT NULL DEFAULT 0,
-    sessions_left INTEGER NOT NULL DEFAULT 0,
-    sessions_ended INTEGER NOT NULL DEFAULT 0,
-    online_seconds INTEGER NOT NULL DEFAULT 0,
-    unique_users INTEGER,
-    PRIMARY KEY (facility_id, granularity, start_at)
+    epoch INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    heartbeats INTEGER NOT NULL,
+    sessions_started INTEGER NOT NULL,
+    sessions_expired INTEGER NOT NULL,
+    sessions_left INTEGER NOT NULL,
+    sessions_ended INTEGER NOT NULL,
+    unique_users INTEGER NOT NULL,
+    unique_users_of_day INTEGER NOT NULL,
+    minutes TEXT NOT NULL,
+    PRIMARY KEY (facility_id, start_at, epoch)
 ) WITHOUT ROWID;
--- Pruning takes the oldest rows of all facilities.
-CREATE INDEX facility_activity_by_age ON facility_activity (start_at);
+-- Pruning takes the oldest hours of all facilities.
+CREATE INDEX facility_activity_hours_by_age ON facility_activity_hours (start_at);
 
 -- When nobody could be declared offline, and why. ended_at is NULL while it lasts.
 CREATE TABLE stale_periods (
