@@ -11,7 +11,12 @@ import pytest
 from shared.alerts.signature import sign
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
-NOW = time.time_ns() // 1_000_000
+
+
+def now() -> int:
+    return time.time_ns() // 1_000_000
+
+
 BODY = '{"name":"Süd"}'.encode()
 
 
@@ -25,7 +30,7 @@ def is_ours() -> Callable[..., bool]:
 
 
 def test_ours_is_taken(is_ours: Callable[..., bool]) -> None:
-    assert is_ours("sécret", sign("sécret", BODY, NOW), BODY)
+    assert is_ours("sécret", sign("sécret", BODY, now()), BODY)
 
 
 @pytest.mark.parametrize(
@@ -40,10 +45,10 @@ def test_ours_is_taken(is_ours: Callable[..., bool]) -> None:
 def test_another_secret_body_or_time_is_not(
     is_ours: Callable[..., bool], secret: str, body: bytes, off_by: int
 ) -> None:
-    assert not is_ours("sécret", sign(secret, BODY, NOW + off_by), body)
+    assert not is_ours("sécret", sign(secret, BODY, now() + off_by), body)
 
 
 def test_a_header_taken_to_another_time_is_not(is_ours: Callable[..., bool]) -> None:
-    stamp, digest = sign("sécret", BODY, NOW).split(",")
+    stamp, digest = sign("sécret", BODY, now()).split(",")
     later = int(stamp.removeprefix("t=")) + 1
     assert not is_ours("sécret", f"t={later},{digest}", BODY)
