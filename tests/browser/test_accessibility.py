@@ -58,6 +58,10 @@ async def test_no_page_violates_wcag(window: Window, people: People, scheme: str
     await page.context.set_offline(True)
     await expect(page.locator("#banner")).to_be_visible()
     assert await violations(page) == []
+    for address in ("#/", "#/facilities/f-36"):
+        await page.goto(f"{window.stack.addresses.dashboard}/{address}")
+        await expect(page.locator(".is-stale .badge").first).to_be_visible()
+        assert await violations(page) == []
 
 
 async def test_pages_without_a_sign_in(window: Window) -> None:

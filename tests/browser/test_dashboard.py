@@ -98,7 +98,7 @@ async def test_stopped_hosts_are_told_by_the_page_itself(window: Window, stack: 
     finally:
         await stack.start("host-1")
         await stack.wait_until_healthy()
-    await expect(page.locator("#banner")).to_be_hidden(timeout=30_000)
+    await expect(page.locator("#banner")).to_be_hidden(timeout=60_000)
     await expect(page.locator(".connection")).to_have_text("Live")
 
 

@@ -272,7 +272,7 @@ async def test_calls_that_fail_for_two_intervals_make_it_stale(window: Window, s
     finally:
         await stack.start("host-1")
         await stack.wait_until_healthy()
-    await when(page, "!pulse.stale.stale", 30)
+    await when(page, "pulse.stale.source !== 'client'", 60)
     stale = [event for kind, event in await page.evaluate("events") if kind == "stale"]
     assert [event["stale"] for event in stale if event["source"] == "client"] == [True, False]
 
