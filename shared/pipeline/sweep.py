@@ -111,6 +111,10 @@ class SessionSweep:
         if place is None:
             return SweepResult()
         partition, facility_id = place
+        # When many end at once the sweep has mostly been there already; that must cost one question, not five.
+        due = await self._registry.next_due(facility_id, partition)
+        if due is None or due > self._now():
+            return SweepResult()
         state = await self._watermarks.load()
         ingested = await self._watermarks.ingested(await self._canaries.partition_ids())
         watermark = max((mark for mark in (state.watermark, ingested) if mark is not None), default=None)

@@ -210,6 +210,12 @@ class Registry:
                 )
             )
 
+    async def next_due(self, facility_id: str, partition: Partition) -> int | None:
+        """Returns when the sweep must next look at a facility (ms), None if nobody there has a deadline."""
+        with redis_errors():
+            score = await self._client.zscore(partition.deadlines, facility_id)
+        return None if score is None else int(score)
+
     async def end_session(
         self, user_id: str, session_id: str, facility_ids: Iterable[str], now: int, until: int
     ) -> SweepResult:

@@ -137,12 +137,15 @@ async def test_an_expired_key_ends_its_facility_if_the_watermark_agrees(world: W
     key = keys.partition_of("f-2").session("f-2", "u-9/s")
 
     assert (await world.sweep.run_for_key(key)).ended == 0, "a missing key proves nothing by itself"
+    assert await world.registry.next_due("f-2", keys.partition_of("f-2")) == world.time
     world.advance(IN_FLIGHT)
     for partition, sent_at in (await world.publisher.send_canaries(world.time)).items():
         assert await world.redis.hget(keys.INGESTED, partition) == str(sent_at).encode()
     assert (await world.sweep.run_for_key(key)).ended == 1
     assert (await world.state("f-2")).status is FacilityStatus.OFFLINE
     assert (await world.state("f-3")).status is FacilityStatus.ONLINE, "only the key's facility had its turn"
+    assert await world.registry.next_due("f-2", keys.partition_of("f-2")) is None
+    assert (await world.sweep.run_for_key(key)).ended == 0
 
 
 @pytest.mark.parametrize("key", ["session", "session:{p99}:f-1/u-1/s", "sessions:{p01}:f-1", "lease:sweep", ""])
