@@ -93,7 +93,8 @@ class ActivityCounters:
     async def epoch(self) -> tuple[str | None, str | None]:
         """Returns the epoch of the Redis data, and that in which activity was last written."""
         with redis_errors():
-            now, written = await self._client.mget([keys.EPOCH, keys.ACTIVITY_EPOCH])
+            # Two keys of two cluster slots.
+            now, written = await self._client.get(keys.EPOCH), await self._client.get(keys.ACTIVITY_EPOCH)
         return (None if now is None else text(now)), (None if written is None else text(written))
 
     async def enter(self, epoch: str) -> None:
