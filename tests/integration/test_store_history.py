@@ -85,6 +85,16 @@ def test_history_is_newest_first_within_the_range_and_of_one_facility(
     assert reader.transitions("f-1", Span(T0 + 31, T0 + 99), before=HIGHEST, limit=3) == []
 
 
+def test_a_departure_from_a_region_is_no_transition(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
+    gone = FacilityChange("f-1", FacilityStatus.REMOVED, T0 + 40, 2, 0, "removed")
+    writer.record_changes([*changes("f-1", T0), gone, *changes("f-1", T0 + 10, first=3)])
+    assert versions(reader.transitions("f-1", Span(T0, T0 + 99), before=HIGHEST, limit=9)) == [3, 1]
+    assert reader.online_time("f-1", [Span(T0 + 5, T0 + 25), Span(T0 + 45, T0 + 50)]) == {T0 + 5: 20, T0 + 45: 5}
+    never = FacilityChange("f-2", FacilityStatus.REMOVED, T0, 1, 0, "removed")
+    writer.record_changes([never, *changes("f-2", T0 + 5, first=2)])
+    assert reader.known_since("f-2") is None
+
+
 def test_pages_meet_also_where_transitions_share_an_instant(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
     writer.record_changes(changes("f-1", T0, T0 + 5, T0 + 5, T0 + 5, T0 + 5, T0 + 9))
     seen, until, before = [], T0 + 9, HIGHEST

@@ -2,6 +2,7 @@
 -- Parameter: JSON object {facility_id, start, end, spans: [{start, end}]}: start is the earliest of the spans' starts,
 --            end the latest of their ends, up to which the newest state lasts.
 -- Result: rows of (start of the span, milliseconds online), none for a span without any.
+-- A departure from a region is no state of the facility.
 -- facility_status_history_by_time finds both the transitions and the one in force at the start.
 WITH
 spans AS (
@@ -12,12 +13,15 @@ states AS (
     SELECT status, at AS start_at, LEAD(at, 1, json_extract(?1, '$.end')) OVER (ORDER BY version) AS end_at
     FROM facility_status_history
     WHERE facility_id = json_extract(?1, '$.facility_id')
+        AND status <> 'removed'
         AND at < json_extract(?1, '$.end')
         AND at >= coalesce(
             (
                 SELECT max(at)
                 FROM facility_status_history
-                WHERE facility_id = json_extract(?1, '$.facility_id') AND at <= json_extract(?1, '$.start')
+                WHERE facility_id = json_extract(?1, '$.facility_id')
+                    AND status <> 'removed'
+                    AND at <= json_extract(?1, '$.start')
             ),
             ''
         )

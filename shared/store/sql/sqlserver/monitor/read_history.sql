@@ -1,4 +1,5 @@
--- Purpose: one page of a facility's transitions between two instants (both included), newest first.
+-- Purpose: one page of a facility's transitions between two instants (both included), newest first; departures from a
+--          region are left out.
 -- Parameter: JSON object {facility_id, start, end, before, limit}; of those at `end` only versions below `before`.
 -- Result: rows of (version, status, at, reason), at as ISO 8601 text in UTC.
 -- facility_status_history_by_time serves it: neither later pages nor ranges of long ago read what is newer.
@@ -11,5 +12,9 @@ DECLARE @limit int = CONVERT(int, JSON_VALUE(@page, '$.limit'));
 
 SELECT TOP (@limit) version, status, CONVERT(varchar(23), at, 126), reason
 FROM facility_status_history
-WHERE facility_id = @facility AND at >= @start AND at <= @end AND (at < @end OR version < @before)
+WHERE facility_id = @facility
+    AND status <> 'removed'
+    AND at >= @start
+    AND at <= @end
+    AND (at < @end OR version < @before)
 ORDER BY facility_status_history.at DESC, version DESC;

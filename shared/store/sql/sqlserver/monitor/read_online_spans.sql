@@ -2,13 +2,16 @@
 -- Parameter: JSON object {facility_id, start, end, spans: [{start, end}]}: start is the earliest of the spans' starts,
 --            end the latest of their ends, up to which the newest state lasts.
 -- Result: rows of (start of the span as ISO 8601 text in UTC, milliseconds online), none for a span without any.
+-- A departure from a region is no state of the facility.
 -- facility_status_history_by_time finds both the transitions and the one in force at the start.
 DECLARE @order nvarchar(max) = ?;
 DECLARE @facility varchar(64) = JSON_VALUE(@order, '$.facility_id');
 DECLARE @start datetime2(3) = CONVERT(datetime2(3), LEFT(JSON_VALUE(@order, '$.start'), 23), 126);
 DECLARE @end datetime2(3) = CONVERT(datetime2(3), LEFT(JSON_VALUE(@order, '$.end'), 23), 126);
 DECLARE @known datetime2(3) = (
-    SELECT MAX(at) FROM facility_status_history WHERE facility_id = @facility AND at <= @start
+    SELECT MAX(at)
+    FROM facility_status_history
+    WHERE facility_id = @facility AND status <> 'removed' AND at <= @start
 );
 
 WITH
@@ -21,7 +24,10 @@ spans AS (
 states AS (
     SELECT status, at AS start_at, LEAD(at, 1, @end) OVER (ORDER BY version) AS end_at
     FROM facility_status_history
-    WHERE facility_id = @facility AND at < @end AND at >= COALESCE(@known, @start)
+    WHERE facility_id = @facility
+        AND status <> 'removed'
+        AND at < @end
+        AND at >= COALESCE(@known, @start)
 )
 SELECT
     CONVERT(varchar(23), s.start_at, 126),
