@@ -10,11 +10,20 @@ from tests.e2e.system import SETTINGS, System, eventually, running_system
 
 GATEWAY = "presence.gateway"
 EXAMPLES = 10
-# What no schema can say: that a cursor must have been given, and which users are online. Ended sessions may turn up
-# again by chance, and are refused.
+ACCEPTED = '["2xx", "3xx", "401", "403", "404", "410", "422", "429"]'
+# What no schema can say: that a cursor must have been given, how far `from` and `to` may lie apart, and which users are
+# online. Ended sessions may turn up again by chance, and are refused.
 CONFIGURATION = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "401", "403", "404", "410", "429"]
+
+[[operations]]
+include-name = "GET /facilities/{{facilityId}}/history"
+checks.positive_data_acceptance.expected-statuses = {accepted}
+
+[[operations]]
+include-name = "GET /facilities/{{facilityId}}/activity"
+checks.positive_data_acceptance.expected-statuses = {accepted}
 
 [[operations]]
 include-name = "GET /agents"
@@ -30,7 +39,7 @@ async def test_schemathesis_finds_no_violation(tmp_path: Path) -> None:
     settings = {**SETTINGS, "SESSION_TTL_SECONDS": "600", "HEARTBEAT_LIMIT_PER_USER": "1000000"}
     async with running_system(tmp_path / "stack", settings) as system:
         configuration = tmp_path / "schemathesis.toml"
-        configuration.write_text(CONFIGURATION.format(cursor=await a_cursor(system)))
+        configuration.write_text(CONFIGURATION.format(cursor=await a_cursor(system), accepted=ACCEPTED))
         document = await system.people.call("GET", "/openapi.json")
         # The document's own address is the one that is not called.
         calls = sum(len(methods) for methods in document.body["paths"].values()) - 1
