@@ -14,6 +14,7 @@ from bench.report import Benchmark, Chart, Context, Goal, Report, Table
 
 _BATCH = 4_000  # presences that the product gives to Redis at once
 _INTERVAL = 30_000
+_MOMENTS = 500  # milliseconds over which what belongs together is spread
 _AHEAD = 3_600_000  # the story plays in the future, so that no key expires by the clock while it is measured
 _ONE_IN = 1_000  # a tenth of a percent
 _GOAL_BYTES, _GOAL_MICROSECONDS, _GOAL_RATIO = 256, 8.0, 2.0
@@ -47,11 +48,12 @@ class Shape:
     uuids: bool = False
 
     def beats(self, at: int) -> list[Beat]:
-        """Returns a heartbeat of every session; of those that will fall silent, one second later."""
+        """Returns a heartbeat of every session; spread over half a second; later if it will be its last."""
         found = []
         for number, (user, session, facility) in enumerate(product.people(self.sessions, self.per_facility)):
             ids = (_uuid(number), _uuid(number + self.sessions)) if self.uuids else (user, session)
-            found.append((facility, *ids, at + 1_000 if _falls_silent(number) else at))
+            moment = at + number % _MOMENTS + (1_000 if _falls_silent(number) else 0)
+            found.append((facility, *ids, moment))
         return found
 
 
@@ -117,7 +119,9 @@ async def _measure(context: Context, name: str, shape: Shape, *, sweeps: bool = 
             before = await server_seconds(client)
             await layout.settle()
             figures.following = (await server_seconds(client) - before) / shape.sessions * 1e6
-        renewals = [(f, u, s, start + _INTERVAL) for n, (f, u, s, _) in enumerate(first) if not _falls_silent(n)]
+        renewals = [
+            (f, u, s, start + _INTERVAL + n % _MOMENTS) for n, (f, u, s, _) in enumerate(first) if not _falls_silent(n)
+        ]
         random.Random(7).shuffle(renewals)
         figures.renewal = await _apply(client, layout, renewals)
         figures.bytes_each = (await server_bytes(client) - empty) / shape.sessions
@@ -127,10 +131,10 @@ async def _measure(context: Context, name: str, shape: Shape, *, sweeps: bool = 
             figures.activity = sum(activity) / shape.sessions
         if sweeps:
             silent = len(first) - len(renewals)
-            figures.sweeps["nobody, all were renewed"] = await _sweep(client, layout, start + TTL, 0)
-            figures.sweeps["nobody"] = await _sweep(client, layout, start + TTL + 500, 0)
-            figures.sweeps["0.1 %"] = await _sweep(client, layout, start + TTL + 1_000, silent)
-            figures.sweeps["100 %"] = await _sweep(client, layout, start + TTL + _INTERVAL, len(renewals))
+            figures.sweeps["nobody, all were renewed"] = await _sweep(client, layout, start + TTL + _MOMENTS, 0)
+            figures.sweeps["nobody"] = await _sweep(client, layout, start + TTL + 900, 0)
+            figures.sweeps["0.1 %"] = await _sweep(client, layout, start + TTL + 1_000 + _MOMENTS, silent)
+            figures.sweeps["100 %"] = await _sweep(client, layout, start + TTL + _INTERVAL + _MOMENTS, len(renewals))
         return figures
 
 
