@@ -152,10 +152,10 @@ class Registry:
                 pipe.hget(partition.read, stream)
             return {int(text(value).partition("/")[0]) for value in await pipe.execute() if value is not None}
 
-    async def sweep(
-        self, partition: Partition, watermark: int, *, limit: int = 500, hold_until: int = 0
-    ) -> SweepResult:
+    async def sweep(self, partition: Partition, watermark: int, *, limit: int = 50, hold_until: int = 0) -> SweepResult:
         """Ends what is due at `watermark` in one partition, at most about `limit` facilities of it.
+
+        Few, because Redis answers nobody meanwhile: a thousand sessions that end take it 10 to 20 ms.
 
         With `hold_until` (ms) nobody expires; sessions that left still end.
         """
