@@ -18,6 +18,9 @@ from shared.store.ports import HistoryStore
 
 logger = logging.getLogger(__name__)
 
+_LIVE_SECONDS = 1.0
+"""How long Redis is waited for; SQL alone is the answer then."""
+
 USUAL_RANGE = {Granularity.MINUTE: HOUR, Granularity.HOUR: DAY, Granularity.DAY: 30 * DAY}
 LONGEST_RANGE = {Granularity.MINUTE: DAY, Granularity.HOUR: 31 * DAY, Granularity.DAY: 400 * DAY}
 _IN_REDIS = 48 * HOUR
@@ -76,12 +79,18 @@ class FacilityActivity:
         )
         version = newest[0].version if newest else 0
         try:
-            [state] = await self._registry.facility_states([facility_id])
-            unrecorded = await self._counters.transitions(facility_id, version) if state.version > version else []
-            counted = await self._counters.hours(facility_id, (hour.start for hour in spans(recent, Granularity.HOUR)))
-        except DependencyUnavailableError as error:
-            logger.warning("activity of %s from SQL alone: %s", facility_id, error)
+            async with asyncio.timeout(_LIVE_SECONDS):
+                return await self._counted(facility_id, recent, version)
+        except (DependencyUnavailableError, TimeoutError) as error:
+            logger.warning("activity of %s from SQL alone: %s", facility_id, error or "no answer from Redis")
             return [], []
+
+    async def _counted(
+        self, facility_id: str, recent: Span, version: int
+    ) -> tuple[list[ActivityHour], list[FacilityChange]]:
+        [state] = await self._registry.facility_states([facility_id])
+        unrecorded = await self._counters.transitions(facility_id, version) if state.version > version else []
+        counted = await self._counters.hours(facility_id, (hour.start for hour in spans(recent, Granularity.HOUR)))
         return counted, unrecorded
 
     def _online(

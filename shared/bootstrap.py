@@ -273,6 +273,7 @@ class Services:
             self.ended_ids,
             self.broadcaster,
             self.agent_follower,
+            self.monitor_store,
             self.now,
         )
 

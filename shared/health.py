@@ -105,14 +105,14 @@ class HealthCheck:
 
     async def _answers(self, name: str) -> bool:
         # A ping that hangs goes on by itself, and no second one is started meanwhile: a thread cannot be cancelled.
-        if name not in self._running:
-            self._running[name] = asyncio.ensure_future(self._pings[name]())
-        running = self._running[name]
+        # What one answers after its time is old news.
+        running = self._running.get(name)
+        if running is None or running.done():
+            running = self._running[name] = asyncio.ensure_future(self._pings[name]())
         done, _ = await asyncio.wait([running], timeout=_LIMIT_SECONDS)
         if not done:
             _log.warning("%s has not answered within %g s", name, _LIMIT_SECONDS)
             return False
-        del self._running[name]
         error = running.exception()
         if error is not None:
             _log.warning("%s is not available: %s", name, error)

@@ -25,6 +25,7 @@ class Snapshot:
 
     generation: int
     as_of: int
+    sequence: int
     facilities: int
     online: int
     etag: str
@@ -53,13 +54,16 @@ class SnapshotCache:
         self._builds: dict[tuple[str, int], asyncio.Task[Snapshot]] = {}
 
     async def get(self, view: DirectoryView, region_id: str) -> Snapshot:
-        """Returns a region's snapshot by this directory, at most a second old.
+        """Returns a region's snapshot by this directory, at most a second old and no older than its newest message.
 
         Raises DependencyUnavailableError("redis").
         """
         held = self._held.get(region_id)
         if held is not None and held.generation == view.generation and self._now() - held.as_of < MAX_AGE_MS:
-            return held
+            # Who has just been told of a change must not be shown what was before.
+            newest = await self._registry.region_sequences([region_id])
+            if newest[region_id] <= held.sequence:
+                return held
         key = region_id, view.generation
         build = self._builds.get(key)
         if build is None:
@@ -84,6 +88,7 @@ class SnapshotCache:
         snapshot = Snapshot(
             generation=view.generation,
             as_of=as_of,
+            sequence=sequence,
             facilities=len(states),
             online=sum(state.status == FacilityStatus.ONLINE for state in states),
             # Weak, as it leaves `asOf` out: two snapshots that differ in nothing else are the same to a browser.

@@ -1,14 +1,21 @@
 """Sessions ended by command (contract, `DELETE /sessions/{userId}/{sessionId}`)."""
 
+import asyncio
+import logging
 from collections.abc import Callable
 
 from shared.broadcast.broadcaster import Broadcaster
-from shared.errors import DirectoryMissingError
+from shared.errors import DirectoryMissingError, PulseError
 from shared.pipeline.agents import AgentFollower
 from shared.registry.agents import Agents
 from shared.registry.directory_cache import DirectoryCache
 from shared.registry.ended_ids import KEEP_MS, EndedIds
 from shared.registry.registry import Registry
+from shared.store.ports import EndedId, MonitorStore
+
+logger = logging.getLogger(__name__)
+
+_STORE_SECONDS = 1.0
 
 
 class SessionEnding:
@@ -22,6 +29,7 @@ class SessionEnding:
         ended_ids: EndedIds,
         broadcaster: Broadcaster,
         follower: AgentFollower,
+        store: MonitorStore,
         now: Callable[[], int],
     ) -> None:
         self._registry = registry
@@ -30,6 +38,7 @@ class SessionEnding:
         self._ended_ids = ended_ids
         self._broadcaster = broadcaster
         self._follower = follower
+        self._store = store
         self._now = now
 
     async def end(self, user_id: str, session_id: str) -> None:
@@ -45,6 +54,15 @@ class SessionEnding:
         if result.changes:
             self._broadcaster.wake()
         self._follower.wake()
+        await self._remember(EndedId(user_id, session_id, until))
+
+    async def _remember(self, ended: EndedId) -> None:
+        # So that a loss of Redis data brings it back not even now. Without SQL the next run of the monitor does it.
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                await asyncio.to_thread(self._store.remember_ended_ids, [ended])
+        except (PulseError, TimeoutError) as error:
+            logger.warning("an ended session is not in SQL yet: %s", error or "no answer within a second")
 
     async def _places(self, user_id: str) -> set[str]:
         """Returns where the user's sessions may be: at their facilities, and at those that were theirs before."""

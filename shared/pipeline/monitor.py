@@ -30,7 +30,7 @@ from shared.stream.setting_aside import SettingAside
 
 logger = logging.getLogger(__name__)
 
-_LEASE_MS = 30_000
+_LEASE_MS = 10_000
 _PRUNE_LIMIT = 5_000
 _DAY_MS = 24 * 3600 * 1000
 

@@ -166,7 +166,7 @@ class Recovery:
             await self._watermarks.save(PipelineState(stale_since=stopped_at), now, before=None, announce="lost")
         with redis_errors():
             await self._client.delete(keys.APPLIED)
-        restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP)
+        restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP, first_start=not is_loss)
         if is_loss:
             await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
         await self._alerts.restore(states, now)

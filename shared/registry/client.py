@@ -71,11 +71,12 @@ def connect(settings: "RedisSettings", credentials: "CredentialProvider | None" 
         "username": None if credentials else settings.username,
         "password": None if credentials else settings.password,
         "credential_provider": credentials,
-        "socket_timeout": 5,
+        "socket_timeout": 3,
         "socket_connect_timeout": 2,
         "health_check_interval": 30,
-        # One quick retry bridges a connection that died while idle; longer outages are the caller's to handle.
-        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2),
+        # Quick retries bridge a connection that died while idle; longer outages are the caller's to handle, and a
+        # server that hangs is not waited for three times.
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), 2, supported_errors=(RedisConnectionError,)),
     }
     if len(settings.hosts) > 1:
         # Not needed otherwise, and it takes a while to import.

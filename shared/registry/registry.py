@@ -3,7 +3,7 @@
 import asyncio
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import batched
@@ -272,12 +272,16 @@ class Registry:
                 )
         return changes
 
-    async def restore(self, states: Iterable[FacilityState], loss: int, *, version_jump: int) -> int:
+    async def restore(
+        self, states: Collection[FacilityState], loss: int, *, version_jump: int, first_start: bool = False
+    ) -> int:
         """Rebuilds facilities from their recorded states after a loss of Redis data at `loss`; returns how many.
 
         Of a facility that an older copy of the data still holds the newer state counts; all sessions are forgotten.
-        Versions jump ahead by more than can have been lost, so that none is used twice.
+        Versions jump ahead by more than can have been lost, so that none is used twice; those of facilities that nobody
+        knows any more go on above all others, unless it is a `first_start`.
         """
+        base = 0 if first_start else max((state.version for state in states), default=0) + version_jump
         rows: dict[Partition, list[tuple[str, int, int, int, int]]] = {each: [] for each in keys.ALL_PARTITIONS}
         for state in states:
             online = int(state.status == FacilityStatus.ONLINE)
@@ -290,7 +294,7 @@ class Registry:
                     *(
                         self._restore(
                             keys=partition.script_keys(),
-                            args=[*self._common(partition), loss, version_jump, msgpack.packb(recorded)],
+                            args=[*self._common(partition), loss, version_jump, msgpack.packb(recorded), base],
                         )
                         for partition, recorded in rows.items()
                     )

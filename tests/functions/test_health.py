@@ -143,3 +143,16 @@ async def test_what_hangs_counts_as_failed_and_is_not_asked_twice(
     async with asyncio.timeout(10):
         while (await call(health, token=None)).status != 200:
             world.time += 1_000
+
+
+async def test_an_answer_that_comes_after_its_time_is_old_news(
+    world: World, hub: Pinged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health_module, "_LIMIT_SECONDS", 0.1)
+    late = hub.hangs = asyncio.Event()
+    assert (await call(health, token=None)).body["checks"]["eventHubs"] is False
+    late.set()
+    hub.hangs, hub.failure = None, DependencyUnavailableError("eventHubs", "gone since")
+    world.time += 60_000
+    await asyncio.sleep(0)
+    assert (await call(health, token=None)).body["checks"]["eventHubs"] is False

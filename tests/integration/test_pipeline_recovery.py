@@ -78,6 +78,28 @@ async def test_sessions_ended_by_command_stay_ended(recorded: World) -> None:
     assert (await recorded.state("f-3")).status is FacilityStatus.OFFLINE
 
 
+async def test_versions_that_sql_never_saw_are_not_used_again(world: World) -> None:
+    """They were told to browsers after the last run of the monitor."""
+    for _ in range(2):
+        await world.beat("u-1")
+        await world.beat("u-1", leaving=True)
+        await world.sweep_after(GRACE + 1_000)
+    assert (await world.state("f-1")).version == 4
+    await lose_everything(world)
+    await world.recovery.ensure()
+    await world.beat("u-1")
+    [(status, _, version, _)] = await world.changes("f-1")
+    assert (status, version) == ("online", VERSION_JUMP + 1)
+
+
+async def test_a_session_ended_by_command_is_in_sql_at_once(world: World) -> None:
+    await world.beat("u-1", "gone")
+    await world.ending.end("u-1", "gone")
+    await lose_everything(world)
+    await world.recovery.ensure()
+    assert (await world.beat("u-1", "gone")).ended == 1
+
+
 async def test_the_directory_is_back_before_anything_new_is_applied(recorded: World) -> None:
     await lose_everything(recorded)
     await recorded.beat("u-1")

@@ -24,13 +24,14 @@ class SlowRegistry(Registry):
         self.asked: list[str] = []
         self.ready = asyncio.Event()
         self.failure: Exception | None = None
+        self.sequence = 3
 
     async def region_sequences(self, region_ids: Sequence[str]) -> dict[str, int]:
         self.asked.append("sequence")
         await self.ready.wait()
         if self.failure is not None:
             raise self.failure
-        return dict.fromkeys(region_ids, 3)
+        return dict.fromkeys(region_ids, self.sequence)
 
     async def facility_states(self, facility_ids: Sequence[str]) -> list[FacilityState]:
         self.asked.append("states")
@@ -84,3 +85,11 @@ async def test_a_failed_build_is_told_to_all_and_tried_anew(registry: SlowRegist
     assert all(isinstance(outcome, DependencyUnavailableError) for outcome in outcomes)
     registry.failure = None
     assert (await cache.get(VIEW, "r-1")).online == 0
+
+
+async def test_one_is_kept_until_its_region_is_told_something_new(registry: SlowRegistry, cache: SnapshotCache) -> None:
+    registry.ready.set()
+    first = await cache.get(VIEW, "r-1")
+    assert await cache.get(VIEW, "r-1") is first
+    registry.sequence = 4
+    assert b'"sequence":4' in (await cache.get(VIEW, "r-1")).body

@@ -44,10 +44,14 @@ end
 -- When no message older than the watermark could bring an ended session back any more.
 local function forgettable_at(beat, leave, over) return math.max(beat, leave, over) + ttl end
 
+-- The version of a facility without a state: 0, and after a loss of data more than any that was lost (see restore.lua).
+local VERSION_BASE = 'version-base:' .. tag
+
 local function load_facility(facility)
   local raw = redis.call('HGET', FACILITIES, facility)
   if not raw then
-    return { online = 0, since = 0, version = 0, sessions = 0, reason = 0, end_at = 0, end_reason = 0 }
+    local version = tonumber(redis.call('GET', VERSION_BASE) or '0')
+    return { online = 0, since = 0, version = version, sessions = 0, reason = 0, end_at = 0, end_reason = 0 }
   end
   local online, since, version, sessions, reason, end_at, end_reason = struct.unpack(FACILITY, raw)
   return { online = online, since = since, version = version, sessions = sessions, reason = reason,

@@ -3,6 +3,7 @@
 --
 -- ARGV[4] moment of the loss in ms   ARGV[5] how far versions jump, so that none is used twice
 -- ARGV[6] msgpack: [[facility, online 0|1, since ms, version, reason code], …] as SQL has them
+-- ARGV[7] version from which facilities go on that nobody knows any more; 0 at a first start
 -- Returns the number of facilities.
 --
 -- Sessions of an older copy are forgotten: whether they live is what their next heartbeats tell. A facility that was
@@ -13,10 +14,18 @@ local loss, jump = tonumber(ARGV[4]), tonumber(ARGV[5])
 
 for _, row in ipairs(cmsgpack.unpack(ARGV[6])) do
   local facility, online, since, version, reason = row[1], row[2], row[3], row[4], row[5]
-  if version > load_facility(facility).version then
+  local held = redis.call('HEXISTS', FACILITIES, facility) == 1 and load_facility(facility).version or -1
+  if version > held then
     save_facility(facility, { online = online, since = since, version = version, sessions = 0, reason = reason,
       end_at = online == 1 and 0 or since, end_reason = reason })
   end
+end
+
+-- Came online, and was told of, after the last run of the monitor: its versions must not begin again at 1.
+local base = tonumber(ARGV[7])
+if base > 0 then
+  local held = tonumber(redis.call('GET', VERSION_BASE) or '0')
+  redis.call('SET', VERSION_BASE, string.format('%.0f', math.max(base, held + jump)))
 end
 
 redis.call('UNLINK', DEADLINES)
