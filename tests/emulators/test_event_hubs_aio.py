@@ -179,7 +179,9 @@ async def attached(client: Any, partitions: int = 1) -> None:
         consumers = [
             consumer for processor in client._event_processors.values() for consumer in processor._consumers.values()
         ]
-        return sum(consumer.running and consumer._handler._link.current_link_credit > 0 for consumer in consumers)
+        # While a consumer attaches anew its handler has no link.
+        links = [getattr(consumer._handler, "_link", None) for consumer in consumers if consumer.running]
+        return sum(link is not None and link.current_link_credit > 0 for link in links)
 
     await until(lambda: receiving() == partitions)
 
