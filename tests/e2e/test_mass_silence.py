@@ -13,7 +13,7 @@ from tests.e2e.crowd import Crowd, eventually, gathered
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TTL, HOLD = 3.0, 5.0
+TTL, HOLD = 8.0, 6.0
 SETTINGS = {"SESSION_TTL_SECONDS": str(TTL), "MASS_SILENCE_HOLD_SECONDS": str(HOLD)}
 NUMBERS = range(2, 27)
 
