@@ -48,6 +48,9 @@ AGENT_NEWS_LEASE = "lease:agent-news"
 AGENT_NEWS_WANTED = "agent-news:wanted"
 """These two as `BROADCAST_WANTED`: raised by whoever made work for the lease's holder."""
 
+HEARD = "."
+"""The field of a facility's session values that is no session."""
+
 EXPIRED_CHANNEL = "__keyevent@0__:expired"
 
 
@@ -106,11 +109,6 @@ class Partition:
     def facilities(self) -> str:
         """Hash, facility id to its packed state (see `lua/prelude.lua`)."""
         return f"facilities:{self.tag}"
-
-    @property
-    def seen(self) -> str:
-        """Hash, facility id to its newest heartbeat's receivedAt and the newest counts (see `lua/activity.lua`)."""
-        return f"seen:{self.tag}"
 
     @property
     def changes(self) -> str:
@@ -192,7 +190,6 @@ class Partition:
         return [
             self.deadlines,
             self.facilities,
-            self.seen,
             self.changes,
             self.ended,
             self.ended_ids,
@@ -200,11 +197,18 @@ class Partition:
         ]
 
     def sessions(self, facility_id: str) -> str:
-        """The session value list of a facility: hash, `user/session` to its packed value."""
+        """The session value list of a facility: hash, `user/session` to its packed value (see `lua/prelude.lua`).
+
+        Its field `HEARD` is no session: the newest heartbeat's receivedAt and the newest counts (`lua/activity.lua`).
+        """
         return f"sessions:{self.tag}:{facility_id}"
 
     def session(self, facility_id: str, session_id: str) -> str:
-        """One entry of the session list: exists while the session is online; `session_id` is `user/session`."""
+        """One entry of the session list: expires a little after the session's deadline; `session_id` is `user/session`.
+
+        Heartbeats do not move it: the sweep does, which comes by before it expires unless the session was renewed after
+        that.
+        """
         return f"session:{self.tag}:{facility_id}/{session_id}"
 
 

@@ -103,6 +103,7 @@ class Registry:
         self._depart = load(client, "depart")
         self._restore = load(client, "restore")
         self._heard = load(client, "heard")
+        self._states = load(client, "states")
         self._attest = load(client, "attest")
         self._census = load(client, "census")
         self._look_again = load(client, "look_again")
@@ -348,14 +349,15 @@ class Registry:
             groups.setdefault(keys.partition_of(facility_id), []).append(facility_id)
         found: dict[str, FacilityState] = {}
         with redis_errors():
-            pipe = self._client.pipeline(transaction=False)
-            for partition, members in groups.items():
-                pipe.hmget(partition.facilities, members)
-                pipe.hmget(partition.seen, members)
-            rows = await pipe.execute()
-        for members, packed, seen in zip(groups.values(), rows[::2], rows[1::2], strict=True):
-            for facility_id, state, last_seen in zip(members, packed, seen, strict=True):
-                found[facility_id] = _facility_state(facility_id, state, last_seen)
+            replies = await asyncio.gather(
+                *(
+                    self._states(keys=partition.script_keys(), args=[*self._common(partition), *members])
+                    for partition, members in groups.items()
+                )
+            )
+        for members, rows in zip(groups.values(), replies, strict=True):
+            for facility_id, (packed, heard) in zip(members, batched(rows, 2, strict=True), strict=True):
+                found[facility_id] = _facility_state(facility_id, packed, heard)
         return [found[facility_id] for facility_id in facility_ids]
 
     async def heard(self, presences: Iterable[tuple[str, str]]) -> dict[str, Heard]:
@@ -385,7 +387,11 @@ class Registry:
         """Returns (user, session) of everybody online at a facility."""
         with redis_errors():
             rows = await self._client.hgetall(partition.sessions(facility_id))
-        found = (text(identity).split("/") for identity, packed in rows.items() if packed[-1] == _ONLINE)
+        found = (
+            text(identity).split("/")
+            for identity, packed in rows.items()
+            if text(identity) != keys.HEARD and packed[-1] == _ONLINE
+        )
         return [(user_id, session_id) for user_id, session_id in found if session_id]
 
     async def attest(self, places: Iterable[tuple[str, str]], now: int) -> int:
@@ -477,8 +483,8 @@ def _straddling() -> Iterator[None]:
         raise
 
 
-def _facility_state(facility_id: str, packed: bytes | None, last_seen: bytes | None) -> FacilityState:
-    seen = int.from_bytes(last_seen[:6]) if last_seen else None
+def _facility_state(facility_id: str, packed: bytes | None, heard: bytes | None) -> FacilityState:
+    seen = int.from_bytes(heard[:6]) if heard else None
     if packed is None:
         return FacilityState(facility_id, last_seen=seen)
     online, since, version, sessions, reason = struct.unpack(">B6s6sIB7x", packed)

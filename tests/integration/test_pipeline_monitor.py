@@ -62,11 +62,11 @@ async def test_an_ended_session_is_logged_and_only_then_leaves_redis(world: Worl
     started, ended = await one_life(world)
     values = keys.partition_of("f-1").sessions("f-1")
     await world.run_on(TTL + 10_000)
-    assert await world.redis.hlen(values) == 1, "not logged yet"
+    assert await world.redis.hexists(values, "u-1/s"), "not logged yet"
 
     assert (await world.monitor.run()).sessions == 1
     assert world.monitor_rows(LOG) == [("u-1", "s", "f-1", started, ended, "left")]
-    assert await world.redis.exists(values) == 0
+    assert not await world.redis.hexists(values, "u-1/s")
 
 
 async def test_unassigned_sessions_are_logged_without_a_facility(world: World) -> None:

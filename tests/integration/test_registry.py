@@ -1,5 +1,7 @@
 """Single rules of the scripts, each where the property test would only find it now and then."""
 
+import time
+
 from redis.asyncio import Redis
 
 from shared.domain.facility import FacilityStatus
@@ -119,10 +121,24 @@ async def test_unassigned_sessions_are_kept_and_never_announced(redis: Redis) ->
 async def test_the_session_list_and_the_value_list_move_together(redis: Redis) -> None:
     system = registry(redis)
     partition = keys.partition_of("f-1")
-    await system.ingest([("f-1", beat("u-1", 0))])
+    start = time.time_ns() // 1_000_000  # keys expire by the clock of Redis
+    await system.ingest([("f-1", Heartbeat("u-1", "s", start))])
     key = partition.session("f-1", "u-1/s")
-    assert await redis.pexpiretime(key) == T + TTL + 500 or await redis.exists(key) == 0  # T lies in the past
-    assert await redis.hlen(partition.sessions("f-1")) == 1
+    assert await redis.pexpiretime(key) == start + TTL + 2_000
+    assert await redis.hkeys(partition.sessions("f-1")) == [b"u-1/s", keys.HEARD.encode()]
+
+    await system.ingest([("f-1", Heartbeat("u-1", "s", start + 30_000))])
+    assert await redis.pexpiretime(key) == start + TTL + 2_000, "renewals do not pay for it"
+    await system.sweep_facility("f-1", partition, start + TTL)
+    assert await redis.pexpiretime(key) == start + 30_000 + TTL + 2_000, "who comes by moves it"
+    await redis.delete(key)
+    await system.sweep_facility("f-1", partition, start + TTL)
+    assert await redis.pexpiretime(key) == start + 30_000 + TTL + 2_000
+
+    await system.ingest([("f-1", Heartbeat("u-1", "s", start + 40_000, leaving=True))])
+    assert await redis.pexpiretime(key) == start + 40_000 + GRACE + 500
+    assert (await system.sweep_facility("f-1", partition, start + 40_000 + GRACE)).ended == 1
+    assert await redis.exists(key) == 0
 
 
 async def test_a_value_leaves_only_when_logged_and_beyond_any_repetition(redis: Redis) -> None:
@@ -131,10 +147,10 @@ async def test_a_value_leaves_only_when_logged_and_beyond_any_repetition(redis: 
     await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-1", 1_000, leaving=True))])
     await sweep(system, 10_000)
     await sweep(system, 400_000)
-    assert await redis.hlen(values) == 1, "not logged yet"
+    assert await redis.hexists(values, "u-1/s"), "not logged yet"
     logged = EndedSession("u-1", "s", "f-1", T, T + 6_000, EndReason.LEFT)
     assert await system.purge([logged]) == 1
-    assert await redis.exists(values) == 0
+    assert await redis.hkeys(values) == [keys.HEARD.encode()]
 
 
 async def test_a_logged_value_waits_for_the_sweep_when_a_repetition_could_still_come(redis: Redis) -> None:
@@ -144,9 +160,9 @@ async def test_a_logged_value_waits_for_the_sweep_when_a_repetition_could_still_
     await sweep(system, 10_000)
     assert await system.purge([EndedSession("u-1", "s", "f-1", T, T + 6_000, EndReason.LEFT)]) == 0
     await sweep(system, 95_999)
-    assert await redis.hlen(values) == 1
+    assert await redis.hexists(values, "u-1/s")
     await sweep(system, 96_000)
-    assert await redis.exists(values) == 0
+    assert await redis.hkeys(values) == [keys.HEARD.encode()]
 
 
 async def test_during_a_hold_only_those_who_left_end(redis: Redis) -> None:

@@ -3,7 +3,8 @@
 -- activity:{pNN}:<hour>:<facility>  hash of an hour's counts: <minute of the hour><kind>, and `epoch`.
 --   A count that SQL does not hold yet stands under the small letter of its kind, one that it holds under the capital;
 --   what happened is the sum of both. b heartbeats, s sessions started, x expired, l left, e ended by command.
---   The heartbeats of a facility's newest minute wait in `seen:{pNN}` instead, which is written anyway (see `hear`).
+--   The heartbeats of a facility's newest minute wait beside its session values instead, in the field HEARD, which is
+--   written anyway (see `hear`).
 --   `epoch` tells apart two hashes of the same hour: a late message may come after the first has gone to SQL for good.
 -- users:{pNN}:<hour>:<facility>, users:{pNN}:day<day>:<facility>  HyperLogLog of the users heard.
 -- activity-due:{pNN}  sorted set, <hour>/<facility> to the moment (ms) when it is to be written to SQL, or to go.
@@ -13,8 +14,8 @@
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
 local ACTIVITY_DUE, READ = 'activity-due:' .. tag, 'read:' .. tag
 local KIND_OF_END = { [EXPIRED] = 'x', [LEFT] = 'l', [ENDED] = 'e' }
--- Value of `seen`: newest receivedAt, the minute (since 1970) whose heartbeats wait here, how many wait.
-local HEARD = '>I6I4I4'
+-- Value of HEARD: newest receivedAt, the minute (since 1970) whose heartbeats wait here, how many wait.
+local HEARD_VALUE = '>I6I4I4'
 local floor = math.floor
 
 local function activity_key(hour, facility) return 'activity:' .. tag .. ':' .. hour .. ':' .. facility end
@@ -38,18 +39,19 @@ local function count(facility, minute, kind, amount)
   end
 end
 
-local function waiting_of(facility)
-  local raw = redis.call('HGET', SEEN, facility)
+-- Returns the newest receivedAt, the minute whose heartbeats wait, and how many wait.
+local function waiting_in(raw)
   if not raw then return 0, 0, 0 end
-  local newest, minute, waiting = struct.unpack(HEARD, raw)
-  return newest, minute, waiting
+  return struct.unpack(HEARD_VALUE, raw)
 end
 
--- Notes that a facility was heard until `newest`, with that many heartbeats to be counted in a minute.
-local function hear(facility, newest, minute, beats)
-  local known, waiting_minute, waiting = waiting_of(facility)
-  if facility == '' then beats = 0 end
-  if newest <= known and beats == 0 then return end
+local function waiting_of(facility) return waiting_in(redis.call('HGET', sessions_key(facility), HEARD)) end
+
+-- Returns the value of HEARD once a facility was heard until `newest`, with that many heartbeats to be counted in a
+-- minute; nil if that tells nothing new. `raw` is the value so far.
+local function hear(raw, facility, newest, minute, beats)
+  local known, waiting_minute, waiting = waiting_in(raw)
+  if facility == '' or newest <= known and beats == 0 then return nil end
   if minute < waiting_minute and beats > 0 then
     count(facility, minute, 'b', beats)
   elseif beats > 0 then
@@ -60,7 +62,7 @@ local function hear(facility, newest, minute, beats)
     if waiting == 0 then write_soon(facility, minute) end
     waiting_minute, waiting = minute, waiting + beats
   end
-  redis.call('HSET', SEEN, facility, struct.pack(HEARD, math.max(known, newest), waiting_minute, waiting))
+  return struct.pack(HEARD_VALUE, math.max(known, newest), waiting_minute, waiting)
 end
 
 -- Counts the heartbeats that wait.
@@ -68,7 +70,7 @@ local function settle_waiting(facility)
   local newest, minute, waiting = waiting_of(facility)
   if waiting > 0 then
     count(facility, minute, 'b', waiting)
-    redis.call('HSET', SEEN, facility, struct.pack(HEARD, newest, minute, 0))
+    redis.call('HSET', sessions_key(facility), HEARD, struct.pack(HEARD_VALUE, newest, minute, 0))
   end
 end
 

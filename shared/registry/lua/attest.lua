@@ -8,15 +8,13 @@ local now, count = tonumber(ARGV[4]), 0
 for i = 5, #ARGV, 2 do
   local facility, user = ARGV[i], ARGV[i + 1]
   local sessions, began = {}, nil
-  local flat = redis.call('HGETALL', sessions_key(facility))
-  for j = 1, #flat, 2 do
-    local owner, session = string.match(flat[j], '^([^/]*)/(.*)$')
-    local started, beat, leave, over, life = struct.unpack(SESSION, flat[j + 1])
+  each_session(redis.call('HGETALL', sessions_key(facility)), function(id, started, _, _, _, life)
+    local owner, session = string.match(id, '^([^/]*)/(.*)$')
     if owner == user and life == ONLINE then
       sessions[#sessions + 1] = session
       began = math.min(began or started, started)
     end
-  end
+  end)
   count = count + #sessions
   tell_presence('present', facility, user .. '/' .. table.concat(sessions, ','), began or now, 'heartbeat')
 end

@@ -31,19 +31,18 @@ for _, facility in ipairs(sample) do
   else
     flat, weight = redis.call('HGETALL', values), 1
   end
-  for i = 1, #flat, 2 do
-    local _, beat, leave, _, life = struct.unpack(SESSION, flat[i + 1])
-    if life == ONLINE and beat > leave and flat[i] ~= NAMELESS then
+  each_session(flat, function(id, _, beat, leave, _, life)
+    if life == ONLINE and beat > leave and id ~= NAMELESS then
       online = online + weight
       if beat > heard_after then
         heard = heard + weight
-        heard_ids[#heard_ids + 1] = flat[i]
+        heard_ids[#heard_ids + 1] = id
       else
-        silent_ids[#silent_ids + 1] = flat[i]
+        silent_ids[#silent_ids + 1] = id
       end
       if beat + ttl <= reached then due = 1 end
     end
-  end
+  end)
   looked = looked + #flat / 2
   visited = visited + 1
 end

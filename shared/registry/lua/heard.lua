@@ -5,17 +5,15 @@
 -- one without a session there.
 
 local found = {}
-local flat = redis.call('HGETALL', sessions_key(ARGV[4]))
-for i = 1, #flat, 2 do
-  local user, session = string.match(flat[i], '^([^/]*)/(.*)$')
-  local started, beat, leave, over, life = struct.unpack(SESSION, flat[i + 1])
+each_session(redis.call('HGETALL', sessions_key(ARGV[4])), function(id, _, beat, _, _, life)
+  local user, session = string.match(id, '^([^/]*)/(.*)$')
   if life == ONLINE and session ~= '' then
     local known = found[user] or { 0 }
     known[1] = math.max(known[1], beat)
     known[#known + 1] = session
     found[user] = known
   end
-end
+end)
 local heard = {}
 for i = 5, #ARGV do heard[#heard + 1] = found[ARGV[i]] or { 0 } end
 return heard

@@ -26,15 +26,26 @@ while words[next_word] do
   local state = nil
   local newest, look_at = 0, nil
   local beats, beats_at = 0, 0
+  local heard = nil
+  -- The newest value waits for the next message, so that the last one is written together with HEARD.
+  local held_id, held = nil, nil
 
   for word = first, next_word - 1, 3 do
     local id, at, leaving, says = words[word], words[word + 1], words[word + 2] % 2 == 1, words[word + 2] >= 2
-    local until_at = redis.call('ZSCORE', ENDED_IDS, id)
-    local raw = redis.call('HGET', values, id)
+    local raw
+    if word == first then
+      heard, raw = unpack(redis.call('HMGET', values, HEARD, id))
+    else
+      if held then redis.call('HSET', values, held_id, held) end
+      held = nil
+      raw = redis.call('HGET', values, id)
+    end
     local started, beat, leave, over, life = 0, 0, 0, 0, PENDING
     if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
     if not leaving and at > newest then newest = at end
-    local heard, applied_before, barred = beat, applied, until_at and at <= tonumber(until_at)
+    -- One that is online was not ended by command, or began after the end of the block.
+    local until_at = (life ~= ONLINE or at < started) and redis.call('ZSCORE', ENDED_IDS, id)
+    local beat_before, applied_before, barred = beat, applied, until_at and at <= tonumber(until_at)
 
     if barred then
       ended = ended + 1
@@ -55,17 +66,16 @@ while words[next_word] do
 
       if was_online then
         applied = applied + 1
-        redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
-        local key = session_key(facility, id)
-        if redis.call('PEXPIREAT', key, due + KEY_SLACK) == 0 then
-          redis.call('SET', key, '', 'PXAT', due + KEY_SLACK)
+        held_id, held = id, struct.pack(SESSION, started, beat, leave, over, ONLINE)
+        if leaving then
+          expire_at(facility, id, due, LEAVE_SLACK)
+          look_at = math.min(look_at or due, due)
         end
-        if leaving then look_at = math.min(look_at or due, due) end
       elseif leaving then
         -- Not online: nothing happens now, but an earlier heartbeat may still arrive and must find this leave.
         if at + ttl > decided then
           applied = applied + 1
-          redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, life))
+          held_id, held = id, struct.pack(SESSION, started, beat, leave, over, life)
           if life == PENDING then look_at = math.min(look_at or leave + ttl, leave + ttl) end
         else
           late = late + 1
@@ -76,8 +86,8 @@ while words[next_word] do
         applied = applied + 1
         began = began + 1
         started, life = math.max(at, over), ONLINE
-        redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, over, ONLINE))
-        redis.call('SET', session_key(facility, id), '', 'PXAT', due + KEY_SLACK)
+        held_id, held = id, struct.pack(SESSION, started, beat, leave, over, ONLINE)
+        expire_at(facility, id, due, SWEEP_SLACK)
         tell_presence('began', facility, id, started, 'heartbeat')
         count(facility, floor(started / MINUTE), 's', 1)
         look_at = math.min(look_at or due, due)
@@ -94,18 +104,25 @@ while words[next_word] do
 
     -- Activity: each accepted heartbeat once. Given again by the stream it does not count; where the stream does not
     -- say, only what told something new counts.
-    if not leaving and not barred and (fresh and at ~= heard or fresh == nil and applied > applied_before) then
+    if not leaving and not barred and (fresh and at ~= beat_before or fresh == nil and applied > applied_before) then
       local minute = floor(at / MINUTE)
       if minute ~= beats_at then
         if beats > 0 then count(facility, beats_at, 'b', beats) end
         beats, beats_at = 0, minute
       end
       beats = beats + 1
-      if floor(minute / 60) ~= floor(heard / HOUR) then count_user(facility, id, at, heard) end
+      if floor(minute / 60) ~= floor(beat_before / HOUR) then count_user(facility, id, at, beat_before) end
     end
   end
 
-  hear(facility, newest, beats_at, beats)
+  heard = hear(heard, facility, newest, beats_at, beats)
+  if held and heard then
+    redis.call('HSET', values, held_id, held, HEARD, heard)
+  elseif held then
+    redis.call('HSET', values, held_id, held)
+  elseif heard then
+    redis.call('HSET', values, HEARD, heard)
+  end
   if state then save_facility(facility, state) end
   if look_at then redis.call('ZADD', DEADLINES, 'LT', look_at, facility) end
 end

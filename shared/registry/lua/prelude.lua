@@ -1,21 +1,22 @@
 -- Prelude: put in front of every script of this folder. It names KEYS, packs and unpacks values,
 -- and holds the two transitions of a facility, so that each rule stands once.
 --
--- KEYS[1] deadlines   KEYS[2] facilities   KEYS[3] seen      KEYS[4] changes
--- KEYS[5] ended       KEYS[6] ended-ids    KEYS[7] watermark  (see keys.py)
+-- KEYS[1] deadlines   KEYS[2] facilities   KEYS[3] changes   KEYS[4] ended
+-- KEYS[5] ended-ids   KEYS[6] watermark    (see keys.py)
 -- ARGV[1] hash tag of the partition, e.g. {p03}
 -- ARGV[2] session TTL in ms
 -- ARGV[3] leave grace in ms
 -- Further ARGV: each script's own.
 
-local DEADLINES, FACILITIES, SEEN, CHANGES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local ENDED_STREAM, ENDED_IDS, WATERMARK = KEYS[5], KEYS[6], KEYS[7]
+local DEADLINES, FACILITIES, CHANGES = KEYS[1], KEYS[2], KEYS[3]
+local ENDED_STREAM, ENDED_IDS, WATERMARK = KEYS[4], KEYS[5], KEYS[6]
 local tag, ttl, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 
 -- Offline gaps shorter than this may be left out (contract, rule 5).
 local SHORTEST_GAP = 5000
--- The session-list key outlives its deadline a little, so that its notification finds the watermark past it.
-local KEY_SLACK = 500
+-- The session-list key outlives its deadline: of a session that said goodbye so little that its notification finds the
+-- watermark past it; of the others so long that the sweep, which moves it, has come before (see `expire_at`).
+local LEAVE_SLACK, SWEEP_SLACK = 500, 2000
 
 local ONLINE, EXPIRED, LEFT, ENDED, PENDING = 0, 1, 2, 3, 4
 -- PENDING: only `leaving` was heard so far; remembered because an earlier heartbeat may still be on its way.
@@ -24,6 +25,9 @@ local LOGGED = 128 -- added to an ended state once SQL holds it
 local NAMELESS = '/'
 local REASON = { [0] = 'heartbeat', 'expired', 'left', 'ended' }
 
+-- A facility's session values hold one field more, which is no session: when it was last heard (see activity.lua). A
+-- heartbeat thus reads and writes one key, which Redis has at hand.
+local HEARD = '.'
 -- Session value: started, last beat, last leave, ended (ms; 0 = none), state.
 -- While online, `ended` holds the end of the session's previous life, below which its start must not move.
 local SESSION = '>I6I6I6I6B'
@@ -31,7 +35,21 @@ local SESSION = '>I6I6I6I6B'
 local FACILITY = '>BI6I6I4BI6B'
 
 local function sessions_key(facility) return 'sessions:' .. tag .. ':' .. facility end
-local function session_key(facility, id) return 'session:' .. tag .. ':' .. facility .. '/' .. id end
+
+-- Has the session-list key expire after a deadline. It need not be moved with every heartbeat: like the deadline of its
+-- facility, it is set anew when the sweep (or its own notification) comes by and finds the session alive.
+local function expire_at(facility, id, due, slack)
+  redis.call('SET', 'session:' .. tag .. ':' .. facility .. '/' .. id, '', 'PXAT', due + slack)
+end
+
+local function unlist(facility, id) redis.call('UNLINK', 'session:' .. tag .. ':' .. facility .. '/' .. id) end
+
+-- Calls see(id, started, beat, leave, ended, state) for each session of a list that HGETALL gave of session values.
+local function each_session(flat, see)
+  for i = 1, #flat, 2 do
+    if flat[i] ~= HEARD then see(flat[i], struct.unpack(SESSION, flat[i + 1])) end
+  end
+end
 
 local function watermark() return tonumber(redis.call('GET', WATERMARK) or '0') end
 

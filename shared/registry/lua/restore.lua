@@ -32,7 +32,9 @@ redis.call('UNLINK', DEADLINES)
 local facilities = redis.call('HKEYS', FACILITIES)
 for _, facility in ipairs(facilities) do
   local state, values = load_facility(facility), sessions_key(facility)
+  local heard = redis.call('HGET', values, HEARD)
   redis.call('UNLINK', values)
+  if heard then redis.call('HSET', values, HEARD, heard) end
   state.version, state.sessions = state.version + jump, state.online
   save_facility(facility, state)
   if state.online == 1 then

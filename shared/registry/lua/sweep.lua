@@ -13,16 +13,14 @@ local function by_deadline(a, b)
   return a.id < b.id
 end
 
--- Returns the sessions that are over, and when the earliest of the others began and must next be looked at.
+-- Returns the sessions that are over, and when the earliest of the others began and must next be looked at. Moves the
+-- session-list keys of these on.
 local function examine(facility, upto)
   local values = sessions_key(facility)
   local over, began, look_at = {}, nil, nil
   local function look(at) look_at = math.min(look_at or at, at) end
 
-  local flat = redis.call('HGETALL', values)
-  for i = 1, #flat, 2 do
-    local id = flat[i]
-    local started, beat, leave, ended, life = struct.unpack(SESSION, flat[i + 1])
+  each_session(redis.call('HGETALL', values), function(id, started, beat, leave, ended, life)
     if life == ONLINE then
       local due, reason = deadline(beat, leave)
       local held = reason == EXPIRED and hold_until > 0
@@ -30,7 +28,9 @@ local function examine(facility, upto)
         over[#over + 1] = { id = id, started = started, beat = beat, leave = leave, due = due, reason = reason }
       else
         began = math.min(began or started, started)
-        look(held and math.max(due, hold_until) or due)
+        if held then due = math.max(due, hold_until) end
+        look(due)
+        if id ~= NAMELESS then expire_at(facility, id, due, reason == LEFT and LEAVE_SLACK or SWEEP_SLACK) end
       end
     elseif life == PENDING then
       if leave + ttl <= upto then redis.call('HDEL', values, id) else look(leave + ttl) end
@@ -38,7 +38,7 @@ local function examine(facility, upto)
       local at = forgettable_at(beat, leave, ended)
       if at <= upto then redis.call('HDEL', values, id) else look(at) end
     end
-  end
+  end)
   table.sort(over, by_deadline)
   return over, began, look_at
 end
@@ -60,6 +60,7 @@ local function finish(facility, over, began)
     else
       redis.call('HSET', values, session.id,
         struct.pack(SESSION, session.started, session.beat, session.leave, session.due, session.reason))
+      unlist(facility, session.id)
       count(facility, floor(session.due / MINUTE), KIND_OF_END[session.reason], 1)
     end
     log_end(facility, session.id, session.started, session.due, session.reason)
