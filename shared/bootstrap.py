@@ -159,7 +159,7 @@ class Services:
         """Changes to browsers."""
         streams = [partition.changes for partition in keys.ALL_PARTITIONS]
         group = StreamGroup(self.redis, BROADCAST, streams)
-        return Broadcaster(self.redis, group, self.directory, self.push, self.dead_letters, self.now)
+        return Broadcaster(self.redis, group, self.sequences, self.directory, self.push, self.dead_letters, self.now)
 
     @cached_property
     def agents(self) -> Agents:

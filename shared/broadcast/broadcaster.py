@@ -48,6 +48,7 @@ class Broadcaster:
         self,
         client: Redis,
         group: StreamGroup,
+        sequences: Sequences,
         directory: DirectoryCache,
         push: PushService,
         dead_letters: DeadLetters,
@@ -55,7 +56,7 @@ class Broadcaster:
     ) -> None:
         self._group = group
         self._directory = directory
-        self._sender = RegionSender(client, Sequences(client, now), push, now)
+        self._sender = RegionSender(client, sequences, push, now)
         self._setting_aside = SettingAside(client, group, dead_letters)
         self._now = now
         self._lease = Lease(client, keys.BROADCAST_LEASE, LEASE_MS, wanted=keys.BROADCAST_WANTED)

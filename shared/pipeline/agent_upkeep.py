@@ -14,7 +14,8 @@ from shared.registry.agents import Agents, Position, presence
 from shared.registry.dead_letters import AGENTS, DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.keys import Partition, partition_of
-from shared.registry.registry import UNASSIGNED, Registry
+from shared.registry.registry import Registry
+from shared.registry.results import UNASSIGNED
 from shared.stream.entries import UnknownEntryError, parse_region_move
 from shared.stream.queue import StreamQueue
 

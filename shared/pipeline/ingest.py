@@ -15,7 +15,8 @@ from shared.pipeline.sweep import SessionSweep
 from shared.registry.agents import Agents
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache
-from shared.registry.registry import UNASSIGNED, IngestResult, Reading, Registry, StraddleError
+from shared.registry.registry import Registry
+from shared.registry.results import UNASSIGNED, IngestResult, Reading, StraddleError
 from shared.registry.watermarks import Watermarks
 
 _CHUNK = 4_000

@@ -18,7 +18,8 @@ from shared.pipeline.recovery import Recovery
 from shared.pipeline.silence import SilenceWatch
 from shared.registry import keys
 from shared.registry.lease import Lease
-from shared.registry.registry import Registry, SweepResult
+from shared.registry.registry import Registry
+from shared.registry.results import SweepResult
 from shared.registry.watermarks import IN_FLIGHT, Watermarks
 
 logger = logging.getLogger(__name__)

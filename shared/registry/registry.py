@@ -1,11 +1,9 @@
 """Sessions and facilities in Redis: one typed call per script, one script call per partition."""
 
 import asyncio
-import struct
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import batched
 
 import msgpack
@@ -13,7 +11,6 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from shared import metrics
-from shared.domain.agent import Saying
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
@@ -22,72 +19,14 @@ from shared.registry import keys
 from shared.registry.client import redis_errors, scored, text
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
+from shared.registry.packing import REASONS, facility_state, flat, place, sayings_of
+from shared.registry.results import UNASSIGNED, Heard, IngestResult, Reading, StraddleError, SweepResult
 from shared.registry.scripts import load
 from shared.registry.sequences import newest_sequences
 
-_REASONS = ("heartbeat", "expired", "left", "ended")
 _ONLINE = 0
 _CENSUS_SAMPLE = 512
 """Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
-UNASSIGNED = ""
-"""The facility of sessions that belong to none: kept and counted, never announced."""
-
-
-@dataclass(frozen=True, slots=True)
-class IngestResult:
-    """What a batch of heartbeats did; the sum of the first four is the number of messages given.
-
-    `began`: presences that began. `said`: the agent statuses that count.
-    """
-
-    applied: int = 0
-    duplicates: int = 0
-    late: int = 0
-    ended: int = 0
-    changes: int = 0
-    began: int = 0
-    said: tuple[Saying, ...] = ()
-
-    def __add__(self, other: "IngestResult") -> "IngestResult":
-        return IngestResult(
-            self.applied + other.applied,
-            self.duplicates + other.duplicates,
-            self.late + other.late,
-            self.ended + other.ended,
-            self.changes + other.changes,
-            self.began + other.began,
-            self.said + other.said,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Where a stream (an Event Hubs partition) gives heartbeats: from position `first` to `last`, none of others."""
-
-    stream: str
-    first: int
-    last: int
-
-
-class StraddleError(Exception):
-    """Some of the heartbeats were read before, some were not: they are to be given apart (see `read_positions`)."""
-
-
-@dataclass(frozen=True, slots=True)
-class SweepResult:
-    """How many presences ended and how many status changes that made; `more`: work is left behind."""
-
-    ended: int = 0
-    changes: int = 0
-    more: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """When a user was last heard (ms), and by which sessions that are online."""
-
-    at: int
-    session_ids: frozenset[str]
 
 
 class Registry:
@@ -134,8 +73,8 @@ class Registry:
                         keys=partition.script_keys(),
                         args=[
                             *self._common(partition),
-                            msgpack.packb(_flat(by_facility)),
-                            *_place(reading, newest.get(partition, 0)),
+                            msgpack.packb(flat(by_facility)),
+                            *place(reading, newest.get(partition, 0)),
                         ],
                     )
                     for partition, by_facility in groups.items()
@@ -143,7 +82,7 @@ class Registry:
             )
         total = sum((IngestResult(*counts[:6]) for counts in results), IngestResult())
         metrics.transitions.add(total.changes)
-        return replace(total, said=_sayings(said, [unsaid for *_, unsaid in results if unsaid]))
+        return replace(total, said=sayings_of(said, [unsaid for *_, unsaid in results if unsaid]))
 
     async def read_positions(self, stream: str) -> set[int]:
         """Returns how far a stream has been read, by any of the partitions."""
@@ -286,7 +225,7 @@ class Registry:
         rows: dict[Partition, list[tuple[str, int, int, int, int]]] = {each: [] for each in keys.ALL_PARTITIONS}
         for state in states:
             online = int(state.status == FacilityStatus.ONLINE)
-            reason = _REASONS.index(state.reason) if state.reason in _REASONS else 0
+            reason = REASONS.index(state.reason) if state.reason in REASONS else 0
             row = (state.facility_id, online, state.since or 0, state.version, reason)
             rows[keys.partition_of(state.facility_id)].append(row)
         with redis_errors():
@@ -308,7 +247,7 @@ class Registry:
         with redis_errors():
             for partition in keys.ALL_PARTITIONS:
                 rows = await self._client.hgetall(partition.facilities)
-                found += [_facility_state(text(name), packed, None) for name, packed in rows.items() if name]  # type: ignore[arg-type]
+                found += [facility_state(text(name), packed, None) for name, packed in rows.items() if name]  # type: ignore[arg-type]
         return found
 
     async def block(self, ended: Iterable[tuple[str, str, int]]) -> None:
@@ -357,7 +296,7 @@ class Registry:
             )
         for members, rows in zip(groups.values(), replies, strict=True):
             for facility_id, (packed, heard) in zip(members, batched(rows, 2, strict=True), strict=True):
-                found[facility_id] = _facility_state(facility_id, packed, heard)
+                found[facility_id] = facility_state(facility_id, packed, heard)
         return [found[facility_id] for facility_id in facility_ids]
 
     async def heard(self, presences: Iterable[tuple[str, str]]) -> dict[str, Heard]:
@@ -444,35 +383,6 @@ class Registry:
         return [partition.tag, self._timing.ttl, self._timing.leave_grace]
 
 
-def _sayings(said: Iterable[Heartbeat], unsaid: Iterable[Sequence[bytes | int]]) -> tuple[Saying, ...]:
-    """Returns what heartbeats said, without what counts at none of the facilities where it was heard."""
-    rejections = Counter((text(identity), int(at)) for flat in unsaid for identity, at in batched(flat, 2, strict=True))
-    sayings = [
-        Saying(beat.user_id, beat.received_at, beat.agent_status) for beat in said if beat.agent_status is not None
-    ]
-    if not rejections:
-        return tuple(sayings)
-    heard = Counter((f"{beat.user_id}/{beat.session_id}", beat.received_at) for beat in said)
-    return tuple(
-        saying
-        for saying, beat in zip(sayings, said, strict=True)
-        if heard[key := (f"{beat.user_id}/{beat.session_id}", beat.received_at)] > rejections[key]
-    )
-
-
-def _flat(messages: Mapping[str, list[str | int]]) -> list[str | int]:
-    """Returns the heartbeats of a partition, three words each, as `lua/ingest.lua` reads them."""
-    words: list[str | int] = []
-    for facility_id, of_facility in messages.items():
-        words += (facility_id, len(of_facility) // 3)
-        words += of_facility
-    return words
-
-
-def _place(reading: Reading | None, newest: int) -> tuple[str | int, ...]:
-    return () if reading is None else (reading.stream, reading.first, reading.last, newest)
-
-
 @contextmanager
 def _straddling() -> Iterator[None]:
     try:
@@ -481,22 +391,3 @@ def _straddling() -> Iterator[None]:
         if "STRADDLE" in str(error):
             raise StraddleError(str(error)) from None
         raise
-
-
-def _facility_state(facility_id: str, packed: bytes | None, heard: bytes | None) -> FacilityState:
-    seen = int.from_bytes(heard[:6]) if heard else None
-    if packed is None:
-        return FacilityState(facility_id, last_seen=seen)
-    online, since, version, sessions, reason = struct.unpack(">B6s6sIB7x", packed)
-    if not any(since):
-        # Never online, only its departure from a region was numbered.
-        return FacilityState(facility_id, version=int.from_bytes(version), last_seen=seen)
-    return FacilityState(
-        facility_id=facility_id,
-        status=FacilityStatus.ONLINE if online else FacilityStatus.OFFLINE,
-        since=int.from_bytes(since),
-        version=int.from_bytes(version),
-        sessions=sessions,
-        reason=_REASONS[reason],
-        last_seen=seen,
-    )

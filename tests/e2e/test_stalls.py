@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from emulators.stack import Stack
 from shared.store.opening import open_monitor_store
-from tests.e2e.crowd import Crowd, eventually, gathered
+from tests.e2e.crowd import DEADLINE, Crowd, eventually, gathered
 from tests.soak import size
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.soak]
@@ -22,6 +22,8 @@ TTL = float(size(3, 12))
 STALE_AFTER = 2.0
 STOP = size(1, 4)
 """How much longer everything stays away in the full size."""
+BACKLOG = float(size(20, 600))
+"""Seconds that pile up: ten minutes, or as much of a TTL of 3 s as ten minutes are of one of 90 s."""
 SETTINGS = {
     "SESSION_TTL_SECONDS": str(TTL),
     "STALE_AFTER_SECONDS": str(STALE_AFTER),
@@ -145,6 +147,33 @@ async def test_redis_frozen_while_heartbeats_pile_up(town: Town) -> None:
     assert town.crowd.told.offline(began) == []
 
 
+async def test_a_backlog_of_ten_minutes_is_worked_off(town: Town) -> None:
+    """Browsers and a gateway are answered all the time; what they sent is ingested when Redis is back."""
+    number = await town.newcomer()
+    began = await town.calm()
+    gateway = Gateway(town.crowd, sessions=1_000)
+    await gateway.beat()
+    town.stack.pause("redis")
+    stops_at = time.monotonic() + BACKLOG
+    gone: dict[str, str] = {}
+    while (left := stops_at - time.monotonic()) > 0:
+        if not gone and left < BACKLOG / 2:
+            gone = await town.crowd.fall_silent(number)
+        await gateway.beat()
+        await asyncio.sleep(TTL / 4)
+    town.stack.resume("redis")
+    give_up_at = time.monotonic() + BACKLOG + 3 * TTL + DEADLINE
+    while (stale := town.crowd.told.stale(since=began)) == [] or stale[-1]["stale"]:
+        assert time.monotonic() < give_up_at, f"stale is not taken back: {stale}"
+        await gateway.beat()
+        await asyncio.sleep(TTL / 4)
+    assert [message["stale"] for message in stale] == [True, False]
+    await town.told_gone(gone, began)
+    assert gateway.accepted > 1_000 * BACKLOG / TTL
+    assert (await town.crowd.facilities())[gateway.facility]["sessions"] >= 1_000
+    await gateway.end()
+
+
 async def test_redis_restarted_with_its_data(town: Town) -> None:
     number = await town.newcomer()
     version = (await town.crowd.facilities())[f"f-{number}"]["version"]
@@ -220,6 +249,35 @@ async def test_the_host_that_sweeps_and_reads_is_killed(town: Town) -> None:
     assert late < TTL + 6 + TTL + 20, "its TTL, the take-over, the TTL after a stall, and a busy machine's 20 s"
     await town.stack.start("host-1")
     await town.calm()
+
+
+class Gateway:
+    """Speaks for many sessions of one user, so that there is something to work off."""
+
+    facility = "f-40"
+
+    def __init__(self, crowd: Crowd, sessions: int) -> None:
+        self._crowd = crowd
+        self._beats = [{"userId": "u-40", "sessionId": f"g-{number}"} for number in range(sessions)]
+        self.accepted = 0
+
+    async def beat(self, **more: bool) -> None:
+        """Sends a heartbeat of each session, all of which must be accepted."""
+        token = await self._crowd.token("gateway", "presence.gateway")
+        body = {"heartbeats": [beat | more for beat in self._beats]}
+        status, answer = await self._crowd.call("POST", "/heartbeats", token, body)
+        assert (status, answer["rejected"]) == (202, [])
+        self.accepted += answer["accepted"]
+
+    async def end(self) -> None:
+        """Says goodbye for all of them; returns once their facility is offline."""
+        since = time.monotonic()
+        await self.beat(leaving=True)
+
+        async def is_told() -> bool:
+            return self.facility in dict(self._crowd.told.offline(since))
+
+        await eventually(is_told, f"{self.facility} is offline")
 
 
 async def recorded(town: Town, facility: str) -> None:

@@ -50,7 +50,7 @@ def sender(world: World, push: WebPubSubPush) -> broadcaster.Broadcaster:
     """A broadcaster to the real service."""
     group = StreamGroup(world.redis, BROADCAST, [partition.changes for partition in keys.ALL_PARTITIONS])
     return broadcaster.Broadcaster(
-        world.redis, group, world.directory, push, world.dead_letters, bootstrap.milliseconds
+        world.redis, group, world.sequences, world.directory, push, world.dead_letters, bootstrap.milliseconds
     )
 
 

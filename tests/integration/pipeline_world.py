@@ -21,7 +21,7 @@ from shared.pipeline.ingest import StreamEvent
 from shared.registry import keys
 from shared.registry.client import text
 from shared.registry.dead_letters import SOURCES
-from shared.registry.registry import IngestResult
+from shared.registry.results import IngestResult
 from shared.settings import Settings
 from shared.stream.group import BROADCAST, StreamGroup
 from tests.redis_server import stream_rows
@@ -222,7 +222,9 @@ def make_world(redis: Redis, folder: Path) -> World:
     world.publisher = Hub(world)
     # Messages keep their distance by the real clock, or a delivery would wait for ours.
     group = StreamGroup(redis, BROADCAST, [partition.changes for partition in keys.ALL_PARTITIONS])
-    world.broadcaster = Broadcaster(redis, group, world.directory, world.push, world.dead_letters, milliseconds)
+    world.broadcaster = Broadcaster(
+        redis, group, world.sequences, world.directory, world.push, world.dead_letters, milliseconds
+    )
     return world
 
 

@@ -19,7 +19,8 @@ from shared.pipeline.silence import SilenceWatch
 from shared.pipeline.sweep import SessionSweep
 from shared.registry import keys
 from shared.registry.directory_cache import DirectoryCache
-from shared.registry.registry import Registry, SweepResult
+from shared.registry.registry import Registry
+from shared.registry.results import SweepResult
 from shared.registry.sequences import Sequences
 from shared.registry.watermarks import IN_FLIGHT, Watermarks
 from shared.store.opening import open_monitor_store

@@ -19,7 +19,8 @@ from shared.pipeline.ingest import Chunk, Positions, split
 from shared.registry import keys
 from shared.registry.activity import KEEP, ActivityCounters
 from shared.registry.client import text
-from shared.registry.registry import UNASSIGNED, Reading, Registry, StraddleError
+from shared.registry.registry import Registry
+from shared.registry.results import UNASSIGNED, Reading, StraddleError
 from shared.store.history import SqlHistoryStore
 from shared.store.monitor import SqlMonitorStore
 from shared.store.opening import open_history_store, open_monitor_store

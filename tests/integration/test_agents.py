@@ -19,7 +19,8 @@ from shared.registry.agents import Agents, Position, position_of
 from shared.registry.client import text
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
-from shared.registry.registry import UNASSIGNED, Registry
+from shared.registry.registry import Registry
+from shared.registry.results import UNASSIGNED
 
 TTL, GRACE = 90_000, 5_000
 T = 1_700_000_000_000

@@ -15,6 +15,7 @@ from shared.errors import DependencyUnavailableError, PushRefusedError
 from shared.registry import keys
 from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryPublisher
+from shared.registry.sequences import Sequences
 from shared.stream.group import BROADCAST, StreamGroup
 from shared.stream.setting_aside import TRIES
 
@@ -55,6 +56,7 @@ def broadcaster(redis: Redis, push: Recorder) -> Broadcaster:
     return Broadcaster(
         redis,
         StreamGroup(redis, BROADCAST, STREAMS),
+        Sequences(redis, lambda: time.time_ns() // 1_000_000),
         DirectoryCache(redis),
         push,  # type: ignore[arg-type]
         DeadLetters(redis),
@@ -281,6 +283,7 @@ async def test_a_broadcaster_that_fails_rests_before_it_tries_again(redis: Redis
     sender = Broadcaster(
         redis,
         StreamGroup(redis, BROADCAST, STREAMS),
+        Sequences(redis, clock),
         DirectoryCache(redis),
         push,  # type: ignore[arg-type]
         DeadLetters(redis),

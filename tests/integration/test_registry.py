@@ -9,7 +9,8 @@ from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, EndReason, SessionTiming
 from shared.registry import keys
 from shared.registry.directory_cache import Departure
-from shared.registry.registry import UNASSIGNED, Registry
+from shared.registry.registry import Registry
+from shared.registry.results import UNASSIGNED
 from tests.redis_server import stream_rows
 
 TTL, GRACE = 90_000, 5_000

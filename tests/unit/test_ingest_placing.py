@@ -2,7 +2,7 @@
 
 from shared.domain.heartbeat import Heartbeat
 from shared.pipeline.ingest import place
-from shared.registry.registry import UNASSIGNED
+from shared.registry.results import UNASSIGNED
 
 FACILITIES = {"u-1": ("f-1",), "u-2": ("f-1", "f-2"), "nobody": ()}
 
