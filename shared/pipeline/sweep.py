@@ -29,6 +29,8 @@ LATE_AFTER = 1_200
 CANARY_WAIT = 300
 """Milliseconds that a sweep waits for its own canaries; slower ones count for the next."""
 _CANARY_POLL_SECONDS = 0.02
+_TELL_AFTER = 100
+"""Milliseconds of one sweep after which its changes are told while it goes on."""
 _LEASE_MS = 5_000
 
 
@@ -126,10 +128,7 @@ class SessionSweep:
         result = await self._registry.sweep_facility(
             facility_id, partition, watermark, hold_until=state.nobody_expires_until
         )
-        if result.changes:
-            self._broadcaster.wake()
-        if result.ended:
-            self._follower.wake()
+        self._wake(result.ended, result.changes)
         return result
 
     async def tell_stall(self) -> None:
@@ -207,15 +206,24 @@ class SessionSweep:
 
     async def _sweep_all(self, watermark: int, hold_until: int) -> SweepResult:
         ended = changes = 0
+        started = self._now()
         for partition in keys.ALL_PARTITIONS:
             more = True
             while more:
                 result = await self._registry.sweep(partition, watermark, hold_until=hold_until)
                 ended, changes, more = ended + result.ended, changes + result.changes, result.more
-                if result.changes:
-                    self._broadcaster.wake()
-                if result.ended:
-                    self._follower.wake()
+                # Told at once, the changes of the first partition would make those of the others wait for the region's
+                # next message; only a sweep that takes long has its changes told meanwhile.
+                if self._now() - started >= _TELL_AFTER:
+                    self._wake(ended, changes)
                 if more:
                     await self._lease.renew()
+        self._wake(ended, changes)
         return SweepResult(ended, changes)
+
+    def _wake(self, ended: int, changes: int) -> None:
+        """Has delivered what there is."""
+        if changes:
+            self._broadcaster.wake()
+        if ended:
+            self._follower.wake()
