@@ -280,7 +280,8 @@ def _report(
         ],
         notes=[
             "A to E do the least that a layout needs (keep the newest beat, count a facility's sessions, append "
-            "changes and ends to a stream); the product's row carries all rules of the contract on layout A.",
+            "changes and ends to a stream); the product's row carries all rules of the contract on layout A, but its "
+            "sweep moves the keys, not every heartbeat.",
             "All are given the same batches of 4,000 heartbeats, in random order; one script call per partition. "
             "Centrifuge's algorithm and the source design have one call per heartbeat, here pipelined per batch.",
             "Bytes: growth of `used_memory` by everything that is written, streams, indexes and hash tables included. "
