@@ -122,7 +122,7 @@ param coreSqlDatabase string = 'core'
 @minLength(1)
 param sqlAdministratorName string = 'facility-pulse-deployer'
 
-@description('Object id of that user or group; for a service principal its client id.')
+@description('Object id of that user or group; for a service principal its client id. Set when the server is made.')
 @minLength(36)
 @maxLength(36)
 param sqlAdministratorId string = deployer().objectId
@@ -288,6 +288,8 @@ module sql 'modules/sql.bicep' = {
 module privateEndpoints 'modules/private-endpoints.bicep' = if (vnetEnabled) {
   name: 'private-endpoints'
   scope: group
+  // One after the other: Redis refuses a second change while it is busy with one.
+  dependsOn: [rbac]
   params: {
     location: location
     tags: tags
@@ -386,6 +388,8 @@ output SERVICE_API_NAME string = functionApp.outputs.name
 output SERVICE_API_URI string = functionApp.outputs.uri
 output SERVICE_API_IDENTITY_NAME string = identity.outputs.name
 output SERVICE_API_IDENTITY_CLIENT_ID string = identity.outputs.clientId
+// azd keeps it with the environment: the server refuses another administrator in a later deployment.
+output SQL_ADMINISTRATOR_ID string = sqlAdministratorId
 output SQL_SERVER_NAME string = sql.outputs.serverName
 output SQL_MONITOR_SERVER string = sql.outputs.hostName
 output SQL_MONITOR_DATABASE string = 'monitor'

@@ -43,6 +43,9 @@ param subnetId string
 
 var flex = hostingPlan == 'flex'
 var inVnet = !empty(subnetId)
+// A scale limit below what is to be ready would be refused.
+var readyInstances = min(alwaysReadyInstances, maximumInstances)
+var planInstances = max(readyInstances, zoneRedundant ? 3 : 1)
 var runsFromPackage = !flex && !empty(packageUri)
 var python = '3.13'
 var coresOfSku = { EP1: 1, EP2: 2, EP3: 4 }
@@ -139,7 +142,7 @@ var commonSiteConfig = {
 // No healthCheckPath: /api/health is 503 when a service that the app needs is down, and replacing instances is no cure.
 var premiumSiteConfig = {
   linuxFxVersion: 'Python|${python}'
-  minimumElasticInstanceCount: min(alwaysReadyInstances, maximumInstances)
+  minimumElasticInstanceCount: readyInstances
   functionAppScaleLimit: maximumInstances
   functionsRuntimeScaleMonitoringEnabled: inVnet
   vnetRouteAllEnabled: inVnet
@@ -160,11 +163,11 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   kind: flex ? 'functionapp' : 'elastic'
   sku: flex
     ? { name: 'FC1', tier: 'FlexConsumption' }
-    : { name: premiumSku, tier: 'ElasticPremium', capacity: max(alwaysReadyInstances, zoneRedundant ? 3 : 1) }
+    : { name: premiumSku, tier: 'ElasticPremium', capacity: planInstances }
   properties: {
     reserved: true
     zoneRedundant: zoneRedundant
-    maximumElasticWorkerCount: flex ? null : max(maximumInstances, 3)
+    maximumElasticWorkerCount: flex ? null : max(maximumInstances, planInstances)
   }
 }
 

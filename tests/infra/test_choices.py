@@ -205,6 +205,23 @@ def test_what_can_be_diagnosed_is(any_deployment: Deployment) -> None:
     assert {item.scope.id for item in settings if item.scope} == expected
 
 
+def test_no_diagnosis_costs_more_than_what_it_looks_at(any_deployment: Deployment) -> None:
+    """A row for every message to a browser, or for every renewal of a lease, would be most of the bill."""
+    for item in any_deployment.of_type("Microsoft.Insights/diagnosticSettings"):
+        assert item.scope is not None
+        logs = item.properties.get("logs", [])
+        assert not {log.get("category") for log in logs} & {"MessagingLogs", "StorageWrite", "StorageRead"}
+        if item.scope.type in {"Microsoft.SignalRService/webPubSub", "Microsoft.Storage/storageAccounts/blobServices"}:
+            assert all("categoryGroup" not in log for log in logs), item.scope.type
+
+
+def test_a_later_deployment_keeps_the_servers_administrator(deployed: Deploy) -> None:
+    """azd puts the output into the environment, from where the parameter is read the next time."""
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    assert given["sqlAdministratorId"] == {"value": "${SQL_ADMINISTRATOR_ID}"}
+    assert deployed().outputs["SQL_ADMINISTRATOR_ID"] == DEPLOYER_ID
+
+
 def test_alerts_reach_people_and_cover_what_they_must(any_deployment: Deployment) -> None:
     group = any_deployment.only("Microsoft.Insights/actionGroups")
     assert [item["emailAddress"] for item in group.properties["emailReceivers"]] in ([], ["operators@example.com"])

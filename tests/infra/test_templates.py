@@ -143,8 +143,21 @@ def test_limits_that_contradict_each_other_are_evened_out(deployed: Deploy) -> N
         "Microsoft.EventHub/namespaces"
     )
     assert namespace.properties["maximumThroughputUnits"] == namespace.body["sku"]["capacity"] == 8
-    site = deployed(alwaysReadyInstances=9, maximumInstances=3).only("Microsoft.Web/sites")
-    assert site.properties["siteConfig"]["minimumElasticInstanceCount"] == 3
+
+
+@pytest.mark.parametrize("ready", [1, 9, 20])
+@pytest.mark.parametrize("maximum", [1, 3, 16])
+@pytest.mark.parametrize("zones", [False, True])
+def test_a_plan_has_room_for_the_instances_that_are_ready(
+    deployed: Deploy, ready: int, maximum: int, zones: bool
+) -> None:
+    deployment = deployed(alwaysReadyInstances=ready, maximumInstances=maximum, zoneRedundant=zones)
+    config = deployment.only("Microsoft.Web/sites").properties["siteConfig"]
+    plan = deployment.only("Microsoft.Web/serverfarms")
+    assert config["minimumElasticInstanceCount"] == min(ready, maximum) <= config["functionAppScaleLimit"]
+    capacity = plan.body["sku"]["capacity"]
+    assert config["minimumElasticInstanceCount"] <= capacity <= plan.properties["maximumElasticWorkerCount"]
+    assert capacity >= (3 if zones else 1)
 
 
 if shutil.which("bicep"):
