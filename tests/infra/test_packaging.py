@@ -226,15 +226,22 @@ async def test_the_package_runs_on_what_its_requirements_install(
                 async with session.post(f"{api}/heartbeat", json={"sessionId": "s-1"}) as response:
                     assert response.status == 401
                     assert response.content_type == "application/problem+json"
+            # As after a first deployment: the app answers, and its directory comes a little later.
+            arguments = [api, "--identity", settings["AUTH_ISSUER"], "--wait-seconds", "30"]
+            smoking = asyncio.create_task(asyncio.to_thread(smoke.main, arguments))
+            said = ""
+            async with asyncio.timeout(DEADLINE):
+                while "for the directory" not in said:
+                    assert not smoking.done(), f"{said}{capsys.readouterr().err}{log.read_text()[-4000:]}"
+                    await asyncio.sleep(0.05)
+                    said += capsys.readouterr().out
             load = await asyncio.create_subprocess_exec(
                 *(str(package.python), "-m", "shared.load_directory", str(write_directory(tmp_path / "directory"))),
                 cwd=package.folder,
                 env=settings | {"PYTHONDONTWRITEBYTECODE": "1"},
             )
             assert await asyncio.wait_for(load.wait(), DEADLINE) == 0
-            code = await asyncio.to_thread(
-                smoke.main, [api, "--identity", settings["AUTH_ISSUER"], "--wait-seconds", "30"]
-            )
+            code = await smoking
             output = capsys.readouterr()
             assert code == smoke.PASSED, f"{output.out}{output.err}{log.read_text()[-4000:]}"
             assert "f-1 pushed as online" in output.out
