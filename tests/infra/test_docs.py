@@ -78,3 +78,19 @@ def test_alerts_and_queries_read_what_the_product_measures() -> None:
         used = set(re.findall(r'"(facility_pulse\.\w+)"', text))
         assert used
         assert used <= measured
+
+
+def test_queries_read_the_columns_that_the_exporter_fills() -> None:
+    """It sends minimum, maximum and count of histograms only; a gauge and a counter have their value."""
+    code = (CHECKOUT / "shared" / "metrics.py").read_text()
+    histograms = set(re.findall(r'create_histogram\(\s*"(facility_pulse\.\w+)"', code))
+    assert histograms
+    queries = re.findall(r"query: '([^']+)'", (INFRA / "modules" / "alerts.bicep").read_text())
+    queries += re.findall(r"```kusto\n(.*?)```", (DOCS / "operations.md").read_text(), re.DOTALL)
+    measured = [query for query in queries if query.startswith("customMetrics")]
+    assert len(measured) >= 4
+    for query in measured:
+        names = set(re.findall(r'"(facility_pulse\.\w+)"', query))
+        columns = set(re.findall(r"\bvalue\w*", query))
+        assert columns <= {"value", "valueMin", "valueMax", "valueCount"}
+        assert columns <= {"value"} or names <= histograms, query
