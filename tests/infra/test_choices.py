@@ -95,6 +95,7 @@ def test_each_role_that_is_needed_is_assigned_where_it_is_needed_and_no_other(an
     access = any_deployment.only("Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments")
     assert access.properties["user"]["objectId"] == PRINCIPAL
     assert re.fullmatch(r"[A-Za-z0-9]{1,60}", access.name)
+    assert access.name != "app", "a new identity needs an assignment of its own"
 
 
 def test_roles_in_the_template_are_named_as_azure_names_them() -> None:
