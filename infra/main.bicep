@@ -29,7 +29,7 @@ param premiumSku string = 'EP1'
 @description('Spreads storage, backups and the plan over availability zones; not every region has them.')
 param zoneRedundant bool = false
 
-@description('Instances that always run: of the app on premium, of every trigger on flex.')
+@description('Instances that always run: of the app on premium; on flex of HTTP and of ingestion each, with one for each timer.')
 @minValue(1)
 @maxValue(20)
 param alwaysReadyInstances int = size == 'production' ? 2 : 1
@@ -169,6 +169,10 @@ var webPubSubHub = 'presence'
 var functionAppName = 'func-${token}'
 var deploymentContainer = 'app-package'
 var createsCoreDatabase = empty(coreSqlServer)
+// Refused at once: the app would start, and sign with nothing.
+var webhookSecretUri = empty(alertWebhookUrl) || startsWith(alertWebhookSecretUri, 'https://')
+  ? alertWebhookSecretUri
+  : fail('alertWebhookSecretUri must be the https address of a Key Vault secret where alertWebhookUrl is set')
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: 'rg-${environmentName}'
@@ -360,7 +364,7 @@ module functionApp 'modules/function-app.bicep' = {
     monitorSchedule: monitorSchedule
     sessionSettings: sessionSettings
     alertWebhookUrl: alertWebhookUrl
-    alertWebhookSecretUri: alertWebhookSecretUri
+    alertWebhookSecretUri: webhookSecretUri
     subnetId: network.?outputs.appSubnetId ?? ''
   }
 }

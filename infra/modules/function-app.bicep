@@ -128,8 +128,9 @@ var furtherSettings = map(items(sessionSettings), item => { name: item.key, valu
 var alwaysReady = [
   { name: 'http', instanceCount: alwaysReadyInstances }
   { name: 'function:ingest_heartbeats', instanceCount: alwaysReadyInstances }
-  { name: 'function:sweep_sessions', instanceCount: alwaysReadyInstances }
-  { name: 'function:monitor_sessions', instanceCount: alwaysReadyInstances }
+  // A timer runs on one instance at a time; ingestion sweeps, too, when the sweep is late.
+  { name: 'function:sweep_sessions', instanceCount: 1 }
+  { name: 'function:monitor_sessions', instanceCount: 1 }
 ]
 
 var commonSiteConfig = {
@@ -203,8 +204,8 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
           runtime: { name: 'python', version: python }
           scaleAndConcurrency: {
             alwaysReady: alwaysReady
-            // Flex takes no lower limit than 40; the app's own maximum applies to premium.
-            maximumInstanceCount: max(maximumInstances, 40)
+            // Flex takes no lower limit than 40, nor one below what is always ready; ours applies to premium.
+            maximumInstanceCount: max(maximumInstances, 40, 2 * alwaysReadyInstances + 2)
             instanceMemoryMB: flexInstanceMemoryMB
           }
         }

@@ -12,6 +12,7 @@ from tree_sitter import Node
 
 from tests.infra.azure_facts import ABBREVIATIONS, RUNTIME_VALUES, resource_properties
 from tests.infra.bicep.evaluate import Deployment, ParameterError, deploy, read_parameters
+from tests.infra.bicep.functions import FailedError
 from tests.infra.bicep.syntax import parse, text_of
 from tests.infra.conftest import ENVIRONMENT, INFRA, SIZES, Deploy
 
@@ -128,6 +129,12 @@ def test_what_a_module_refers_to_is_deployed(any_deployment: Deployment) -> None
 def test_a_parameter_out_of_range_is_refused_by_name(deployed: Deploy, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         deployed(**changes)
+
+
+@pytest.mark.parametrize("secret", ["", "hunter2"])
+def test_a_webhook_without_a_place_for_its_secret_is_refused(deployed: Deploy, secret: str) -> None:
+    with pytest.raises(FailedError, match="alertWebhookSecretUri must be the https address"):
+        deployed(alertWebhookUrl="https://hooks.example.com", alertWebhookSecretUri=secret)
 
 
 def test_a_required_parameter_that_is_missing_is_named() -> None:
