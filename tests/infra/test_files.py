@@ -39,6 +39,12 @@ def test_azd_finds_the_template_and_the_app(deployed: Deploy) -> None:
     assert deployment.outputs["AZURE_RESOURCE_GROUP"] == group.name
 
 
+def test_azd_is_new_enough_and_the_page_says_so() -> None:
+    required = re.fullmatch(r">= (\d+\.\d+)\.0", read("azure.yaml")["requiredVersions"]["azd"])
+    assert required
+    assert f"(`azd`) {required[1]} or newer" in (CHECKOUT / "docs" / "deploy.md").read_text()
+
+
 def test_every_hook_is_there_for_both_families_of_systems() -> None:
     for name, hook in read("azure.yaml")["hooks"].items():
         assert hook["posix"] == {"shell": "sh", "run": f"infra/hooks/{name}.sh"}
