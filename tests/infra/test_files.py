@@ -1,6 +1,7 @@
 """azure.yaml, compose.yaml, local settings and workflows: they fit the templates, the code and each other."""
 
 import json
+import os
 import re
 import subprocess
 from typing import Any
@@ -54,7 +55,8 @@ def test_every_hook_is_there_for_both_families_of_systems() -> None:
 
 
 @pytest.mark.parametrize("script", sorted(HOOKS.glob("*.sh")), ids=lambda path: path.name)
-def test_a_hook_is_valid_shell(script: Any) -> None:
+def test_a_hook_is_valid_shell_and_azd_can_start_it(script: Any) -> None:
+    assert os.access(script, os.X_OK)
     subprocess.run(["sh", "-n", str(script)], check=True)
 
 
