@@ -80,7 +80,7 @@ databases: $(LOCAL) ## migrates the databases in Azure and lets the app in; a ho
 package: $(LOCAL) ## PACKAGE=file.zip: what the app runs from where nothing is built in Azure (docs/deploy.md)
 	@exec $(PY) -m tools.package $(or $(PACKAGE),facility-pulse.zip) --with-dependencies
 
-costs: $(LOCAL) ## writes docs/costs.md anew from bench/figures.json and tools/prices.json
+costs: $(LOCAL) ## recomputes costs, scaling table and limits in docs/ from bench/results and tools/prices.json
 	@exec $(PY) -m tools.costs
 
 bicep: ## compiles and lints infra/ with Microsoft's Bicep CLI, where it is installed

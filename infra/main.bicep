@@ -29,7 +29,7 @@ param premiumSku string = 'EP1'
 @description('Spreads storage, backups and the plan over availability zones; not every region has them.')
 param zoneRedundant bool = false
 
-@description('Instances that always run: of the app on premium, of every trigger on flex.')
+@description('Instances that always run: of the app on premium; on flex of HTTP and of ingestion each, with one for each timer.')
 @minValue(1)
 @maxValue(20)
 param alwaysReadyInstances int = size == 'production' ? 2 : 1
@@ -122,7 +122,7 @@ param coreSqlDatabase string = 'core'
 @minLength(1)
 param sqlAdministratorName string = 'facility-pulse-deployer'
 
-@description('Object id of that user or group; for a service principal its client id.')
+@description('Object id of that user or group; for a service principal its client id. Set when the server is made.')
 @minLength(36)
 @maxLength(36)
 param sqlAdministratorId string = deployer().objectId
@@ -169,6 +169,10 @@ var webPubSubHub = 'presence'
 var functionAppName = 'func-${token}'
 var deploymentContainer = 'app-package'
 var createsCoreDatabase = empty(coreSqlServer)
+// Refused at once: the app would start, and sign with nothing.
+var webhookSecretUri = empty(alertWebhookUrl) || startsWith(alertWebhookSecretUri, 'https://')
+  ? alertWebhookSecretUri
+  : fail('alertWebhookSecretUri must be the https address of a Key Vault secret where alertWebhookUrl is set')
 
 resource group 'Microsoft.Resources/resourceGroups@2024-03-01' = {
   name: 'rg-${environmentName}'
@@ -288,6 +292,8 @@ module sql 'modules/sql.bicep' = {
 module privateEndpoints 'modules/private-endpoints.bicep' = if (vnetEnabled) {
   name: 'private-endpoints'
   scope: group
+  // One after the other: Redis refuses a second change while it is busy with one.
+  dependsOn: [rbac]
   params: {
     location: location
     tags: tags
@@ -358,7 +364,7 @@ module functionApp 'modules/function-app.bicep' = {
     monitorSchedule: monitorSchedule
     sessionSettings: sessionSettings
     alertWebhookUrl: alertWebhookUrl
-    alertWebhookSecretUri: alertWebhookSecretUri
+    alertWebhookSecretUri: webhookSecretUri
     subnetId: network.?outputs.appSubnetId ?? ''
   }
 }
@@ -386,6 +392,8 @@ output SERVICE_API_NAME string = functionApp.outputs.name
 output SERVICE_API_URI string = functionApp.outputs.uri
 output SERVICE_API_IDENTITY_NAME string = identity.outputs.name
 output SERVICE_API_IDENTITY_CLIENT_ID string = identity.outputs.clientId
+// azd keeps it with the environment: the server refuses another administrator in a later deployment.
+output SQL_ADMINISTRATOR_ID string = sqlAdministratorId
 output SQL_SERVER_NAME string = sql.outputs.serverName
 output SQL_MONITOR_SERVER string = sql.outputs.hostName
 output SQL_MONITOR_DATABASE string = 'monitor'

@@ -7,11 +7,33 @@ them to Application Insights.
 from collections.abc import Iterable
 
 from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Observation
 
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.pipeline import PipelineState
 
 _meter = metrics.get_meter("facility_pulse")
+
+
+class _Latest:
+    """A gauge that is exported once for each time it was set or several.
+
+    The SDK's own goes on exporting its last value for ever: an instance that swept once would hide what the one that
+    sweeps now sees.
+    """
+
+    def __init__(self, name: str, unit: str, description: str) -> None:
+        self._value: float | None = None
+        _meter.create_observable_gauge(name, [self._take], unit, description)
+
+    def set(self, value: float) -> None:
+        """Replaces the value that the next export takes."""
+        self._value = value
+
+    def _take(self, _: CallbackOptions) -> Iterable[Observation]:
+        value, self._value = self._value, None
+        return [] if value is None else [Observation(value)]
+
 
 heartbeats = _meter.create_counter(
     "facility_pulse.heartbeats", "{heartbeat}", "Heartbeats ingested, repetitions included."
@@ -32,12 +54,12 @@ transitions = _meter.create_counter("facility_pulse.transitions", "{change}", "S
 _detection_lag = _meter.create_histogram(
     "facility_pulse.detection_lag", "s", "From the moment a facility went offline to its announcement."
 )
-_pipeline_lag = _meter.create_gauge("facility_pulse.pipeline_lag", "s", "How far the watermark is behind the clock.")
-_stale = _meter.create_gauge("facility_pulse.stale", "1", "1 while nobody's silence is believed.")
-_sweep_backlog = _meter.create_gauge(
+_pipeline_lag = _Latest("facility_pulse.pipeline_lag", "s", "How far the watermark is behind the clock.")
+_stale = _Latest("facility_pulse.stale", "1", "1 while nobody's silence is believed.")
+_sweep_backlog = _Latest(
     "facility_pulse.sweep_backlog", "{facility}", "Facilities that a sweep found waiting for their turn."
 )
-_sessions_online = _meter.create_gauge(
+_sessions_online = _Latest(
     "facility_pulse.sessions_online", "{session}", "Sessions online, estimated beyond about 8,000."
 )
 

@@ -1,4 +1,7 @@
-"""`python -m tools.costs`: writes docs/costs.md, docs/internet-scale.md and the scaling table of docs/operations.md."""
+"""`python -m tools.costs`: docs/costs.md, docs/internet-scale.md and the scaling table of docs/operations.md.
+
+They are computed from bench/figures.json, which takes what is measured out of bench/results.
+"""
 
 import argparse
 import json
@@ -8,17 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tools import limits
-from tools.sizing import (
-    CHECKOUT,
-    PREMIUM_GB,
-    PREMIUM_VCPUS,
-    SECONDS_PER_MONTH,
-    Assumptions,
-    Figures,
-    Size,
-    size,
-)
+from tools import figures, limits
+from tools.figures import CHECKOUT, Figures
+from tools.sizing import PREMIUM_GB, PREMIUM_VCPUS, SECONDS_PER_MONTH, Assumptions, Size, size
 from tools.tables import table
 
 COSTS = CHECKOUT / "docs" / "costs.md"
@@ -126,6 +121,10 @@ def cost_table(assumed: Assumptions, inputs: Inputs) -> str:
     return table(head, rows)
 
 
+def _tens(number: float) -> str:
+    return str(int(number // 10) * 10)
+
+
 def scaling_table(inputs: Inputs) -> str:
     """Returns what each size needs, as rows of settings."""
     needs = [size(sessions, inputs.figures, Assumptions()) for sessions in _SCALED]
@@ -154,8 +153,7 @@ def scaling_table(inputs: Inputs) -> str:
 def costs_document(inputs: Inputs) -> str:
     """Returns docs/costs.md."""
     base = Assumptions()
-    figures = inputs.figures.content
-    measured, prices = _sourced(figures), _sourced(inputs.prices)
+    measured, prices = _sourced(inputs.figures.content), _sourced(inputs.prices)
     for name in ("sqlMonth", "redisNodeMonth"):
         item = inputs.prices[name]
         listed = ", ".join(f"{key} {value}" for key, value in item.items() if key != "source")
@@ -167,7 +165,8 @@ def costs_document(inputs: Inputs) -> str:
         "figures": table(["figure", "value", "source"], measured).replace("--:|--:|", "--:|---|"),
         "prices": table(["price", "dollars", "of"], prices).replace("--:|--:|", "--:|---|"),
         "assumptions": _assumptions(base),
-        "machine": figures["machine"],
+        "machine": inputs.figures.content["machine"],
+        "postOverIngest": _tens(inputs.figures["appMicrosPerPost"] / inputs.figures["appMicrosPerIngestedHeartbeat"]),
         "asOf": inputs.prices["asOf"],
         "checkpoints": str(inputs.batches_per_checkpoint),
         "checkpointCost": _checkpoint_costs(inputs),
@@ -229,10 +228,12 @@ def documents() -> dict[Path, str]:
 
 
 def main() -> int:
-    """Writes the documents; with --check only says whether they are current."""
+    """Brings the figures up to bench/results and writes the documents; --check only says whether they are current."""
     parser = argparse.ArgumentParser(prog="python -m tools.costs", description=main.__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
+    if not options.check and figures.refresh():
+        sys.stdout.write("wrote figures.json\n")
     code = 0
     for path, text in documents().items():
         if path.exists() and path.read_text(encoding="utf-8") == text:

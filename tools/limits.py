@@ -2,6 +2,7 @@
 
 import math
 
+from tools.figures import Figures
 from tools.sizing import (
     MAX_PARTITIONS,
     MAX_THROUGHPUT_UNITS,
@@ -9,7 +10,6 @@ from tools.sizing import (
     REDIS_GB,
     WEB_PUBSUB_UNITS,
     Assumptions,
-    Figures,
     size,
 )
 from tools.tables import table

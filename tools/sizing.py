@@ -1,12 +1,10 @@
 """What a number of sessions needs of each service, computed from measured figures and stated assumptions."""
 
-import json
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+from tools.figures import Figures
+
 SECONDS_PER_MONTH = 730 * 3600
 
 REDIS_GB = {
@@ -69,16 +67,6 @@ class Size:
     messages_day: float
     web_pubsub_units: int
     sql_sku: str
-
-
-class Figures:
-    """bench/figures.json by name."""
-
-    def __init__(self, path: Path = CHECKOUT / "bench" / "figures.json") -> None:
-        self.content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-
-    def __getitem__(self, name: str) -> float:
-        return float(self.content[name]["value"])
 
 
 def size(sessions: int, figures: Figures, assumed: Assumptions) -> Size:

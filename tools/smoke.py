@@ -22,11 +22,16 @@ import aiohttp
 
 PASSED, FAILED, INCONCLUSIVE = 0, 1, 3
 _REQUEST_SECONDS = 30.0
+_DIRECTORY_SECONDS = 90.0
 _STACK = Path(__file__).resolve().parent.parent / ".local" / "stack.json"
 
 
 class SmokeError(Exception):
     """The system does not do what it should; the message says which step and what was answered."""
+
+
+class UnavailableError(SmokeError):
+    """The system asks to try again later (503)."""
 
 
 class InconclusiveError(Exception):
@@ -41,12 +46,13 @@ class Smoke:
     api: str
     token: str
     push_seconds: float
+    directory_seconds: float = 0.0
     done: list[str] = field(default_factory=list)
 
     async def run(self) -> None:
         """Passes, or raises SmokeError or InconclusiveError. Leaves no session behind."""
         await self._healthy()
-        offline = {item["facilityId"] for item in await self._facilities() if item["status"] == "offline"}
+        offline = {item["facilityId"] for item in await self._own_facilities() if item["status"] == "offline"}
         negotiated = await self._call("POST", "/negotiate", {})
         session_id = f"smoke-{uuid.uuid4().hex[:12]}"
         async with self.session.ws_connect(negotiated["url"]) as socket:
@@ -71,6 +77,21 @@ class Smoke:
         self._note(f"healthy, pipeline lag {'not known yet' if lag is None else f'{lag} s'}")
         if health["stale"]:
             raise SmokeError("GET /health: the pipeline is stalled; ends of sessions are held back")
+
+    async def _own_facilities(self) -> list[dict[str, Any]]:
+        """Waits for the directory: after a first start, or a change of it, the monitor loads it within a minute."""
+        give_up_at = time.monotonic() + self.directory_seconds
+        told = False
+        while True:
+            try:
+                return await self._facilities()
+            except (UnavailableError, InconclusiveError) as error:
+                if time.monotonic() >= give_up_at:
+                    raise
+                if not told:
+                    self._note(f"waiting up to {self.directory_seconds:g} s for the directory: {error}")
+                told = True
+            await asyncio.sleep(min(2.0, max(0.05, self.directory_seconds / 20)))
 
     async def _facilities(self) -> list[dict[str, Any]]:
         regions = (await self._call("GET", "/regions"))["regions"]
@@ -118,7 +139,8 @@ class Smoke:
         ) as response:
             text = await response.text()
             if expect is not None and response.status != expect:
-                raise SmokeError(f"{method} {path}: {response.status} {text[:500]}")
+                kind = UnavailableError if response.status == 503 else SmokeError
+                raise kind(f"{method} {path}: {response.status} {text[:500]}")
         try:
             answer = json.loads(text)
         except ValueError:
@@ -180,7 +202,8 @@ async def smoke(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             token = await find_token(session, options, environ)
             sys.stdout.write(f"as {user_of(token)} at {options.api}\n")
             await _until_it_answers(session, options)
-            await Smoke(session, options.api.rstrip("/"), token, options.push_seconds).run()
+            directory_seconds = min(options.wait_seconds, _DIRECTORY_SECONDS)
+            await Smoke(session, options.api.rstrip("/"), token, options.push_seconds, directory_seconds).run()
         except InconclusiveError as error:
             sys.stderr.write(f"smoke: not decided: {error}\n")
             return INCONCLUSIVE
@@ -214,7 +237,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--token", help="access token; better in SMOKE_TOKEN, where `ps` does not show it")
     parser.add_argument("--identity", metavar="URL", help="issuer with the emulator's /token")
     parser.add_argument("--user", default="u-1", help="whom that issuer makes a token for (%(default)s)")
-    parser.add_argument("--wait-seconds", type=float, default=0.0, help="for the app to become healthy (%(default)g)")
+    parser.add_argument(
+        "--wait-seconds",
+        type=float,
+        default=0.0,
+        help="for the app to become healthy, and to load its directory (%(default)g)",
+    )
     parser.add_argument("--push-seconds", type=float, default=30.0, help="for the push (%(default)g)")
     options = parser.parse_args(arguments)
     if options.api is None:

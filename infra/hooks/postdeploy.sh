@@ -4,6 +4,6 @@ set -eu
 cd "$(dirname "$0")/../.."
 make --silent .venv/local.stamp
 code=0
-.venv/bin/python -m tools.smoke "$SERVICE_API_URI/api" --wait-seconds 600 --push-seconds 120 || code=$?
+.venv/bin/python -m tools.smoke "$SERVICE_API_URI/api" --wait-seconds "${SMOKE_WAIT_SECONDS:-600}" --push-seconds 120 || code=$?
 [ "$code" -ne 3 ] || exit 0
 exit "$code"

@@ -49,7 +49,7 @@ var measures = [
     name: 'pipeline-lag'
     severity: 2
     description: 'Ingestion is more than 5 s behind the clock, for five minutes.'
-    query: 'customMetrics | where name == "facility_pulse.pipeline_lag" | summarize lag = min(valueMin)'
+    query: 'customMetrics | where name == "facility_pulse.pipeline_lag" | summarize lag = min(value)'
     column: 'lag'
     threshold: 5
   }
@@ -57,7 +57,7 @@ var measures = [
     name: 'set-aside'
     severity: 3
     description: 'Records that could not be understood were set aside.'
-    query: 'customMetrics | where name == "facility_pulse.dead_letters" | summarize records = sum(valueSum)'
+    query: 'customMetrics | where name == "facility_pulse.dead_letters" | summarize records = sum(value)'
     column: 'records'
     threshold: 0
   }

@@ -43,6 +43,9 @@ param subnetId string
 
 var flex = hostingPlan == 'flex'
 var inVnet = !empty(subnetId)
+// A scale limit below what is to be ready would be refused.
+var readyInstances = min(alwaysReadyInstances, maximumInstances)
+var planInstances = max(readyInstances, zoneRedundant ? 3 : 1)
 var runsFromPackage = !flex && !empty(packageUri)
 var python = '3.13'
 var coresOfSku = { EP1: 1, EP2: 2, EP3: 4 }
@@ -125,8 +128,9 @@ var furtherSettings = map(items(sessionSettings), item => { name: item.key, valu
 var alwaysReady = [
   { name: 'http', instanceCount: alwaysReadyInstances }
   { name: 'function:ingest_heartbeats', instanceCount: alwaysReadyInstances }
-  { name: 'function:sweep_sessions', instanceCount: alwaysReadyInstances }
-  { name: 'function:monitor_sessions', instanceCount: alwaysReadyInstances }
+  // A timer runs on one instance at a time; ingestion sweeps, too, when the sweep is late.
+  { name: 'function:sweep_sessions', instanceCount: 1 }
+  { name: 'function:monitor_sessions', instanceCount: 1 }
 ]
 
 var commonSiteConfig = {
@@ -139,7 +143,7 @@ var commonSiteConfig = {
 // No healthCheckPath: /api/health is 503 when a service that the app needs is down, and replacing instances is no cure.
 var premiumSiteConfig = {
   linuxFxVersion: 'Python|${python}'
-  minimumElasticInstanceCount: min(alwaysReadyInstances, maximumInstances)
+  minimumElasticInstanceCount: readyInstances
   functionAppScaleLimit: maximumInstances
   functionsRuntimeScaleMonitoringEnabled: inVnet
   vnetRouteAllEnabled: inVnet
@@ -160,11 +164,11 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   kind: flex ? 'functionapp' : 'elastic'
   sku: flex
     ? { name: 'FC1', tier: 'FlexConsumption' }
-    : { name: premiumSku, tier: 'ElasticPremium', capacity: max(alwaysReadyInstances, zoneRedundant ? 3 : 1) }
+    : { name: premiumSku, tier: 'ElasticPremium', capacity: planInstances }
   properties: {
     reserved: true
     zoneRedundant: zoneRedundant
-    maximumElasticWorkerCount: flex ? null : max(maximumInstances, 3)
+    maximumElasticWorkerCount: flex ? null : max(maximumInstances, planInstances)
   }
 }
 
@@ -200,8 +204,8 @@ resource site 'Microsoft.Web/sites@2024-11-01' = {
           runtime: { name: 'python', version: python }
           scaleAndConcurrency: {
             alwaysReady: alwaysReady
-            // Flex takes no lower limit than 40; the app's own maximum applies to premium.
-            maximumInstanceCount: max(maximumInstances, 40)
+            // Flex takes no lower limit than 40, nor one below what is always ready; ours applies to premium.
+            maximumInstanceCount: max(maximumInstances, 40, 2 * alwaysReadyInstances + 2)
             instanceMemoryMB: flexInstanceMemoryMB
           }
         }

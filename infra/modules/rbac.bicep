@@ -124,7 +124,8 @@ resource metricsPublisher 'Microsoft.Authorization/roleAssignments@2022-04-01' =
 // Azure Managed Redis knows access policies in the place of roles; its user name is the identity's object id.
 resource redisAccess 'Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments@2026-02-01-preview' = {
   parent: redis::database
-  name: 'app'
+  // An assignment cannot be given to another identity; a new identity gets one of its own.
+  name: 'app${uniqueString(principalId)}'
   properties: {
     accessPolicyName: 'default'
     user: { objectId: principalId }

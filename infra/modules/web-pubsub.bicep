@@ -34,7 +34,11 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
   name: 'to-log-analytics'
   properties: {
     workspaceId: workspaceId
-    logs: [{ categoryGroup: 'allLogs', enabled: true }]
+    // Not MessagingLogs: a row for every message to every connection.
+    logs: [
+      { category: 'ConnectivityLogs', enabled: true }
+      { category: 'HttpRequestLogs', enabled: true }
+    ]
     metrics: [{ category: 'AllMetrics', enabled: true }]
   }
 }

@@ -94,8 +94,11 @@ def connect(settings: "RedisSettings", credentials: "CredentialProvider | None" 
 
 
 async def run_ids(client: Redis) -> str:
-    """Returns the run ids of the server, or of all nodes of the cluster: another text after a restart."""
+    """Returns the run ids of the server, or of all nodes of the cluster: another text after a restart.
+
+    Empty where a managed server does not tell; then its restarts are not noticed by this.
+    """
     info = await client.info("server")
     # A cluster's client answers by node.
-    nodes = [info] if "run_id" in info else info.values()
-    return ",".join(sorted(str(node["run_id"]) for node in nodes))
+    nodes = [info] if "redis_version" in info else info.values()
+    return ",".join(sorted(str(node.get("run_id", "")) for node in nodes))

@@ -109,7 +109,11 @@ def test_flex_keeps_every_trigger_ready(deployed: Deploy, triggers: Triggers) ->
         if trigger["type"] != "httpTrigger" and trigger["type"] not in NOT_ON_FLEX
     }
     assert ready.keys() == {"http"} | others
-    assert all(count >= 1 for count in ready.values())
+    assert ready == dict.fromkeys(ready, 1) | {"http": 3, "function:ingest_heartbeats": 3}
+    assert sum(ready.values()) <= config["scaleAndConcurrency"]["maximumInstanceCount"]
+    most = deployed(hostingPlan="flex", alwaysReadyInstances=20).only("Microsoft.Web/sites").properties
+    scale = most["functionAppConfig"]["scaleAndConcurrency"]
+    assert sum(item["instanceCount"] for item in scale["alwaysReady"]) <= scale["maximumInstanceCount"]
     assert config["runtime"] == {"name": "python", "version": "3.13"}
     account = deployment.only("Microsoft.Storage/storageAccounts").name
     [container] = deployment.of_type("Microsoft.Storage/storageAccounts/blobServices/containers")

@@ -95,6 +95,7 @@ def test_each_role_that_is_needed_is_assigned_where_it_is_needed_and_no_other(an
     access = any_deployment.only("Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments")
     assert access.properties["user"]["objectId"] == PRINCIPAL
     assert re.fullmatch(r"[A-Za-z0-9]{1,60}", access.name)
+    assert access.name != "app", "a new identity needs an assignment of its own"
 
 
 def test_roles_in_the_template_are_named_as_azure_names_them() -> None:
@@ -203,6 +204,23 @@ def test_what_can_be_diagnosed_is(any_deployment: Deployment) -> None:
     assert all(item.properties["workspaceId"] == workspace.id for item in settings)
     expected = {item.id for kind in DIAGNOSED for item in any_deployment.of_type(kind)}
     assert {item.scope.id for item in settings if item.scope} == expected
+
+
+def test_no_diagnosis_costs_more_than_what_it_looks_at(any_deployment: Deployment) -> None:
+    """A row for every message to a browser, or for every renewal of a lease, would be most of the bill."""
+    for item in any_deployment.of_type("Microsoft.Insights/diagnosticSettings"):
+        assert item.scope is not None
+        logs = item.properties.get("logs", [])
+        assert not {log.get("category") for log in logs} & {"MessagingLogs", "StorageWrite", "StorageRead"}
+        if item.scope.type in {"Microsoft.SignalRService/webPubSub", "Microsoft.Storage/storageAccounts/blobServices"}:
+            assert all("categoryGroup" not in log for log in logs), item.scope.type
+
+
+def test_a_later_deployment_keeps_the_servers_administrator(deployed: Deploy) -> None:
+    """azd puts the output into the environment, from where the parameter is read the next time."""
+    given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
+    assert given["sqlAdministratorId"] == {"value": "${SQL_ADMINISTRATOR_ID}"}
+    assert deployed().outputs["SQL_ADMINISTRATOR_ID"] == DEPLOYER_ID
 
 
 def test_alerts_reach_people_and_cover_what_they_must(any_deployment: Deployment) -> None:

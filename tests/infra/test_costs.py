@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tools import limits
+from tools import figures, limits
 from tools.costs import BEGIN, END, documents, monthly, operations_document, read_inputs
 from tools.sizing import MAX_PARTITIONS, MAX_THROUGHPUT_UNITS, Assumptions, size
 
@@ -16,6 +16,19 @@ def test_the_documents_are_current() -> None:
     for path, text in documents().items():
         assert path.read_text() == text, f"{path.name} is not current: run `make costs`"
         assert "{{" not in text
+
+
+def test_the_figures_are_what_the_benchmarks_measured() -> None:
+    """Within a quarter: two runs differ by that on a machine that is shared."""
+    for name, item in figures.refreshed(INPUTS.figures.content).items():
+        if isinstance(item, dict):
+            assert INPUTS.figures[name] == pytest.approx(item["value"], rel=0.25), f"{name}: run `make costs`"
+
+
+def test_a_figure_that_no_benchmark_measures_any_more_is_named() -> None:
+    place = {"benchmark": "ingest", "row": "renamed", "column": "Redis, µs processor"}
+    with pytest.raises(ValueError, match=r"redisMicros: ingest\.json has no row 'renamed'"):
+        figures.refreshed({"redisMicros": {"value": 1, "from": place}})
 
 
 @pytest.mark.parametrize("sessions", SESSIONS)

@@ -41,18 +41,23 @@ def test_azds_variables_lead_to_parameters() -> None:
     given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
     variables = {re.sub(r"^\$\{|[=}].*$", "", entry["value"]) for entry in given.values()}
     text = (DOCS / "deploy.md").read_text()
+    text += (DOCS / "operations.md").read_text().partition("| to raise |")[2]
     named = set(re.findall(r"azd env set ([A-Z_]+)|`((?:PULSE|CORE|SQL_ADMINISTRATOR|ALERT)_[A-Z_]+)[=`]", text))
     assert {one or other for one, other in named} - {"NAME"} <= variables
 
 
 def test_parameters_that_are_named_are_declared() -> None:
     declared = {item.name for item in parse(INFRA / "main.bicep").of_kind("param")}
-    text = (DOCS / "deploy.md").read_text() + (DOCS / "operations.md").read_text()
-    for name in ("maximumInstances", "redisSku", "packageUri", "alertWebhookSecretUri", "sessionSettings"):
-        assert f"`{name}`" in text or name in text
-        assert name in declared
-    tables = re.findall(r"(?m)^\| `(?:PULSE|CORE|SQL|ALERT)_\w+`[^|]*\| ((?:`\w+`(?:, )?…?)+)", text)
-    assert {name for cell in tables for name in re.findall(r"`(\w+)`", cell)} <= declared
+    choices = re.findall(
+        r"(?m)^\| `(?:PULSE|CORE|SQL|ALERT)_\w+`[^|]*\| ((?:`\w+`(?:, )?…?)+)", (DOCS / "deploy.md").read_text()
+    )
+    table = (DOCS / "operations.md").read_text().partition("| to raise |")[2]
+    raised = re.findall(r"(?m)^\| [\w ]+ \| (`[^|]+)\|", table)
+    assert len(choices) > 5
+    assert len(raised) > 4
+    named = {name for cell in (*choices, *raised) for name in re.findall(r"`(\w+)`", cell)}
+    assert named >= {"hostingPlan", "sessionSettings", "redisSku", "maximumInstances"}
+    assert named <= declared
 
 
 def test_every_alert_is_explained() -> None:
@@ -78,3 +83,19 @@ def test_alerts_and_queries_read_what_the_product_measures() -> None:
         used = set(re.findall(r'"(facility_pulse\.\w+)"', text))
         assert used
         assert used <= measured
+
+
+def test_queries_read_the_columns_that_the_exporter_fills() -> None:
+    """It sends minimum, maximum and count of histograms only; a gauge and a counter have their value."""
+    code = (CHECKOUT / "shared" / "metrics.py").read_text()
+    histograms = set(re.findall(r'create_histogram\(\s*"(facility_pulse\.\w+)"', code))
+    assert histograms
+    queries = re.findall(r"query: '([^']+)'", (INFRA / "modules" / "alerts.bicep").read_text())
+    queries += re.findall(r"```kusto\n(.*?)```", (DOCS / "operations.md").read_text(), re.DOTALL)
+    measured = [query for query in queries if query.startswith("customMetrics")]
+    assert len(measured) >= 4
+    for query in measured:
+        names = set(re.findall(r'"(facility_pulse\.\w+)"', query))
+        columns = set(re.findall(r"\bvalue\w*", query))
+        assert columns <= {"value", "valueMin", "valueMax", "valueCount"}
+        assert columns <= {"value"} or names <= histograms, query

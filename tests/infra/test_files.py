@@ -1,6 +1,7 @@
 """azure.yaml, compose.yaml, local settings and workflows: they fit the templates, the code and each other."""
 
 import json
+import os
 import re
 import subprocess
 from typing import Any
@@ -39,6 +40,12 @@ def test_azd_finds_the_template_and_the_app(deployed: Deploy) -> None:
     assert deployment.outputs["AZURE_RESOURCE_GROUP"] == group.name
 
 
+def test_azd_is_new_enough_and_the_page_says_so() -> None:
+    required = re.fullmatch(r">= (\d+\.\d+)\.0", read("azure.yaml")["requiredVersions"]["azd"])
+    assert required
+    assert f"(`azd`) {required[1]} or newer" in (CHECKOUT / "docs" / "deploy.md").read_text()
+
+
 def test_every_hook_is_there_for_both_families_of_systems() -> None:
     for name, hook in read("azure.yaml")["hooks"].items():
         assert hook["posix"] == {"shell": "sh", "run": f"infra/hooks/{name}.sh"}
@@ -48,7 +55,8 @@ def test_every_hook_is_there_for_both_families_of_systems() -> None:
 
 
 @pytest.mark.parametrize("script", sorted(HOOKS.glob("*.sh")), ids=lambda path: path.name)
-def test_a_hook_is_valid_shell(script: Any) -> None:
+def test_a_hook_is_valid_shell_and_azd_can_start_it(script: Any) -> None:
+    assert os.access(script, os.X_OK)
     subprocess.run(["sh", "-n", str(script)], check=True)
 
 
@@ -60,20 +68,19 @@ def test_what_the_hooks_read_is_what_the_template_puts_out(deployed: Deploy) -> 
     for script in HOOKS.iterdir():
         names |= set(re.findall(r"(?:\$env:|\$)([A-Z][A-Z_]{5,})", script.read_text()))
     assert {"SERVICE_API_URI", "SQL_MONITOR_SERVER", "SMOKE_USER"} <= names
-    assert names - {"LASTEXITCODE"} <= outputs
+    assert names - {"LASTEXITCODE", "SMOKE_WAIT_SECONDS"} <= outputs
 
 
 def test_azds_parameters_are_the_templates() -> None:
     declared = {item.name: item for item in parse(INFRA / "main.bicep").of_kind("param")}
     given = json.loads((INFRA / "main.parameters.json").read_text())["parameters"]
-    assert given.keys() <= declared.keys()
+    assert given.keys() == declared.keys(), "everything can be set with azd"
     for name, entry in given.items():
         # azd leaves out what is not set, so the template's default holds; text may have a default of its own.
         assert re.fullmatch(r"\$\{[A-Z][A-Z_]*(=[^}]*)?\}", entry["value"]), name
         if declared[name].type_text != "string":
             assert "=" not in entry["value"], f"{name}: the template has the default"
-    required = {name for name, item in declared.items() if item.expression is None}
-    assert required <= given.keys()
+    assert len({entry["value"] for entry in given.values()}) == len(given)
 
 
 def test_local_settings_are_complete_and_known(local_settings: dict[str, str]) -> None:
@@ -122,14 +129,25 @@ def test_images_are_pinned_and_listen_on_this_machine_only() -> None:
     assert re.fullmatch(r"python:3\.13\.\d+-slim-\w+", base[1])
 
 
-def test_every_service_that_stays_has_a_health_check() -> None:
+def test_every_service_stays_and_has_a_health_check() -> None:
+    """One that ends by itself, even with success, fails `docker compose up --wait`."""
     services = read("compose.yaml")["services"]
-    stays = set(services) - {"sql-databases"}
     # This one has no shell in its image; its neighbour checks it.
-    stays.remove("event-hubs")
+    stays = set(services) - {"event-hubs"}
     assert "http://event-hubs:5300/health" in services["event-hubs-health"]["healthcheck"]["test"]
     for name in stays:
         assert services[name]["healthcheck"]["test"], name
+
+
+def test_the_databases_of_local_settings_are_made(local_settings: dict[str, str]) -> None:
+    """By the health check, so that they are there when `docker compose up --wait` returns."""
+    service = read("compose.yaml")["services"]["sql-server"]
+    [mounted] = [volume.split(":")[1] for volume in service["volumes"] if "databases.sql" in volume]
+    assert service["healthcheck"]["test"].endswith(f"-i {mounted}")
+    made = set(re.findall(r"CREATE DATABASE (\w+);", (CHECKOUT / "compose" / "databases.sql").read_text()))
+    assert made == {
+        match[1] for name in ("SqlMonitor", "SqlCore") if (match := re.search(r"Database=(\w+);", local_settings[name]))
+    }
 
 
 def test_compose_mounts_what_is_there() -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -76,6 +77,42 @@ def test_what_python_compiled_beside_the_sources_stays_out(tmp_path: Path) -> No
         "functions/heartbeat.py",
         "shared/domain/session.py",
     ]
+
+
+@pytest.mark.parametrize(
+    "leftover",
+    [
+        ".azure/dev/.env",
+        ".vscode/settings.json",
+        ".venv/lib/x.py",
+        "facility-pulse_env/lib/x.py",
+        "facility_pulse.egg-info/PKG-INFO",
+        "build/lib/x.py",
+        "facility-pulse.zip",
+        "local.settings.json",
+    ],
+)
+def test_what_tools_leave_in_a_checkout_stays_out(tmp_path: Path, leftover: str) -> None:
+    """Neither `func` nor `azd` sends it, and git does not take it up."""
+    for name in (".funcignore", ".gitignore"):
+        shutil.copy(CHECKOUT / name, tmp_path)
+    (tmp_path / leftover).parent.mkdir(parents=True, exist_ok=True)
+    for name in (leftover, "function_app.py"):
+        (tmp_path / name).touch()
+    assert list(files_to_publish(tmp_path)) == ["function_app.py"]
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+    for excluded in ("--exclude-from=.funcignore", "--exclude-from=.gitignore"):
+        command = ["git", "ls-files", "-o", excluded]
+        listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert leftover not in listed, excluded
+
+
+def test_azd_restore_finds_nothing_to_install() -> None:
+    """It runs `pip install .`, which refuses several folders of packages at the root unless told which to take."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    assert project["build-system"]["build-backend"] == "setuptools.build_meta"
+    assert project["tool"]["setuptools"]["packages"] == []
+    assert "dependencies" not in project["project"]
 
 
 def test_core_tools_and_azd_read_the_ignore_file_alike() -> None:
@@ -189,15 +226,22 @@ async def test_the_package_runs_on_what_its_requirements_install(
                 async with session.post(f"{api}/heartbeat", json={"sessionId": "s-1"}) as response:
                     assert response.status == 401
                     assert response.content_type == "application/problem+json"
+            # As after a first deployment: the app answers, and its directory comes a little later.
+            arguments = [api, "--identity", settings["AUTH_ISSUER"], "--wait-seconds", "30"]
+            smoking = asyncio.create_task(asyncio.to_thread(smoke.main, arguments))
+            said = ""
+            async with asyncio.timeout(DEADLINE):
+                while "for the directory" not in said:
+                    assert not smoking.done(), f"{said}{capsys.readouterr().err}{log.read_text()[-4000:]}"
+                    await asyncio.sleep(0.05)
+                    said += capsys.readouterr().out
             load = await asyncio.create_subprocess_exec(
                 *(str(package.python), "-m", "shared.load_directory", str(write_directory(tmp_path / "directory"))),
                 cwd=package.folder,
                 env=settings | {"PYTHONDONTWRITEBYTECODE": "1"},
             )
             assert await asyncio.wait_for(load.wait(), DEADLINE) == 0
-            code = await asyncio.to_thread(
-                smoke.main, [api, "--identity", settings["AUTH_ISSUER"], "--wait-seconds", "30"]
-            )
+            code = await smoking
             output = capsys.readouterr()
             assert code == smoke.PASSED, f"{output.out}{output.err}{log.read_text()[-4000:]}"
             assert "f-1 pushed as online" in output.out

@@ -104,6 +104,7 @@ async def test_the_hook_after_a_deployment_fails_only_when_something_is_wrong(
             "PATH": f"{tmp_path}:/usr/bin:/bin",
             "SERVICE_API_URI": stack.addresses.api.removesuffix("/api"),
             "SMOKE_TOKEN": token,
+            "SMOKE_WAIT_SECONDS": "1",
         },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -12,6 +12,7 @@ from tree_sitter import Node
 
 from tests.infra.azure_facts import ABBREVIATIONS, RUNTIME_VALUES, resource_properties
 from tests.infra.bicep.evaluate import Deployment, ParameterError, deploy, read_parameters
+from tests.infra.bicep.functions import FailedError
 from tests.infra.bicep.syntax import parse, text_of
 from tests.infra.conftest import ENVIRONMENT, INFRA, SIZES, Deploy
 
@@ -130,6 +131,12 @@ def test_a_parameter_out_of_range_is_refused_by_name(deployed: Deploy, changes: 
         deployed(**changes)
 
 
+@pytest.mark.parametrize("secret", ["", "hunter2"])
+def test_a_webhook_without_a_place_for_its_secret_is_refused(deployed: Deploy, secret: str) -> None:
+    with pytest.raises(FailedError, match="alertWebhookSecretUri must be the https address"):
+        deployed(alertWebhookUrl="https://hooks.example.com", alertWebhookSecretUri=secret)
+
+
 def test_a_required_parameter_that_is_missing_is_named() -> None:
     with pytest.raises(ParameterError, match="AUTH_ISSUER is not set"):
         read_parameters(INFRA / "dev.bicepparam", {})
@@ -143,8 +150,21 @@ def test_limits_that_contradict_each_other_are_evened_out(deployed: Deploy) -> N
         "Microsoft.EventHub/namespaces"
     )
     assert namespace.properties["maximumThroughputUnits"] == namespace.body["sku"]["capacity"] == 8
-    site = deployed(alwaysReadyInstances=9, maximumInstances=3).only("Microsoft.Web/sites")
-    assert site.properties["siteConfig"]["minimumElasticInstanceCount"] == 3
+
+
+@pytest.mark.parametrize("ready", [1, 9, 20])
+@pytest.mark.parametrize("maximum", [1, 3, 16])
+@pytest.mark.parametrize("zones", [False, True])
+def test_a_plan_has_room_for_the_instances_that_are_ready(
+    deployed: Deploy, ready: int, maximum: int, zones: bool
+) -> None:
+    deployment = deployed(alwaysReadyInstances=ready, maximumInstances=maximum, zoneRedundant=zones)
+    config = deployment.only("Microsoft.Web/sites").properties["siteConfig"]
+    plan = deployment.only("Microsoft.Web/serverfarms")
+    assert config["minimumElasticInstanceCount"] == min(ready, maximum) <= config["functionAppScaleLimit"]
+    capacity = plan.body["sku"]["capacity"]
+    assert config["minimumElasticInstanceCount"] <= capacity <= plan.properties["maximumElasticWorkerCount"]
+    assert capacity >= (3 if zones else 1)
 
 
 if shutil.which("bicep"):

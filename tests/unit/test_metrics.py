@@ -26,17 +26,19 @@ def reader() -> Iterator[InMemoryMetricReader]:
     reader.shutdown()
 
 
-def points(reader: InMemoryMetricReader, name: str) -> list[Any]:
+def exported(reader: InMemoryMetricReader) -> dict[str, list[Any]]:
+    """One export: the points of each metric by its short name."""
     data = reader.get_metrics_data()
-    assert data is not None
-    found = [
-        metric
-        for resource in data.resource_metrics
+    return {
+        metric.name.removeprefix("facility_pulse."): list(metric.data.data_points)
+        for resource in (data.resource_metrics if data else ())
         for scope in resource.scope_metrics
         for metric in scope.metrics
-        if metric.name == f"facility_pulse.{name}"
-    ]
-    return list(found[0].data.data_points) if found else []
+    }
+
+
+def points(reader: InMemoryMetricReader, name: str) -> list[Any]:
+    return exported(reader).get(name, [])
 
 
 def change(status: FacilityStatus, since: int) -> FacilityChange:
@@ -51,7 +53,16 @@ def test_only_departures_tell_how_late_they_were_noticed(reader: InMemoryMetricR
 
 def test_a_sweep_tells_where_the_pipeline_stands(reader: InMemoryMetricReader) -> None:
     metrics.swept(PipelineState(watermark=NOW - 700, silence=Silence(since=NOW, until=NOW + 1)), NOW, 17)
-    assert [points(reader, name)[0].value for name in ("pipeline_lag", "stale", "sweep_backlog")] == [0.7, 1, 17]
+    told = exported(reader)
+    assert [told[name][0].value for name in ("pipeline_lag", "stale", "sweep_backlog")] == [0.7, 1, 17]
+
+
+def test_who_no_longer_sweeps_tells_nothing_of_the_pipeline(reader: InMemoryMetricReader) -> None:
+    """An old value of another instance would hide, or seem to prolong, what the one that sweeps now sees."""
+    metrics.swept(PipelineState(watermark=NOW - 9_000), NOW, 0)
+    metrics.swept(PipelineState(watermark=NOW - 700), NOW, 0)
+    assert [point.value for point in exported(reader)["pipeline_lag"]] == [0.7]
+    assert not {"pipeline_lag", "stale", "sweep_backlog", "sessions_online"} & exported(reader).keys()
 
 
 def test_counters_add_up_by_source(reader: InMemoryMetricReader) -> None:

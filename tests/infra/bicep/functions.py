@@ -39,18 +39,29 @@ def subnet(prefix: str, new_length: int, index: int) -> str:
     return str(list(ipaddress.ip_network(prefix).subnets(new_prefix=new_length))[index])
 
 
+class FailedError(Exception):
+    """The template calls `fail` with this message."""
+
+
+def fail(message: str) -> None:
+    """Raises FailedError, as Azure refuses the deployment."""
+    raise FailedError(message)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "cidrSubnet": subnet,
     "concat": lambda *parts: list(chain(*parts)) if isinstance(parts[0], list) else "".join(parts),
     "deployer": lambda: {"objectId": DEPLOYER_ID, "tenantId": TENANT_ID},
     "empty": lambda value: value is None or len(value) == 0,
     "environment": lambda: {"suffixes": SUFFIXES},
+    "fail": fail,
     "guid": lambda *seeds: str(uuid.uuid5(uuid.NAMESPACE_URL, "|".join(seeds))),
     "items": lambda value: [{"key": key, "value": value[key]} for key in sorted(value)],
     "map": lambda items, change: [change(item) for item in items],
     "max": max,
     "min": min,
     "split": lambda text, by: text.split(by),
+    "startsWith": lambda text, start: text.lower().startswith(start.lower()),
     "string": lambda value: "" if value is None else str(value),
     "subscription": lambda: {"id": SUBSCRIPTION},
     "subscriptionResourceId": lambda kind, name: f"{SUBSCRIPTION}/providers/{kind}/{name}",
