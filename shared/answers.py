@@ -88,6 +88,20 @@ class Regions(Answer):
     regions: list[Region]
 
 
+class RegionCounties(Answer):
+    """The counties of a region."""
+
+    class County(Answer):
+        """A county with how many facilities it has."""
+
+        county_id: str
+        name: str
+        facilities: Count
+
+    region_id: str
+    counties: list[County]
+
+
 class FacilityNow(Answer):
     """A facility; never online: version 0, offline, `since` and `reason` null."""
 

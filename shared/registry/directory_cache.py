@@ -1,6 +1,7 @@
 """The directory as every process sees it: published to Redis in generations, cached by generation."""
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import batched
@@ -8,7 +9,7 @@ from zlib import crc32
 
 from redis.asyncio import Redis
 
-from shared.domain.directory import Directory, Region
+from shared.domain.directory import County, Directory, Region
 from shared.errors import DirectoryMissingError
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
@@ -31,10 +32,11 @@ class FacilityEntry:
 
 @dataclass(frozen=True)
 class DirectoryView:
-    """Regions and facilities of one generation."""
+    """Regions, counties and facilities of one generation."""
 
     generation: int
     regions: Mapping[str, Region]
+    counties: Mapping[str, County]
     facilities: Mapping[str, FacilityEntry]
     _by_region: dict[str, list[FacilityEntry]] = field(init=False, default_factory=dict)
     _by_checksum: dict[int, str] = field(init=False, default_factory=dict)
@@ -56,6 +58,12 @@ class DirectoryView:
         """Returns the facilities of a region, in the directory's order."""
         return self._by_region.get(region_id, [])
 
+    def counties_in(self, region_id: str) -> list[tuple[County, int]]:
+        """Returns the counties of a region by their ids, each with the number of its facilities."""
+        sizes = Counter(entry.county_id for entry in self.facilities_in(region_id))
+        found = [county for county in self.counties.values() if county.region_id == region_id]
+        return [(county, sizes[county.county_id]) for county in sorted(found, key=lambda county: county.county_id)]
+
 
 class DirectoryCache:
     """Reads the newest generation; raises DependencyUnavailableError("redis") or DirectoryMissingError."""
@@ -66,7 +74,7 @@ class DirectoryCache:
         self._users: dict[str, tuple[str, ...]] = {}
 
     async def view(self) -> DirectoryView:
-        """Returns regions and facilities as of the newest generation."""
+        """Returns regions, counties and facilities as of the newest generation."""
         with redis_errors():
             raw = await self._client.get(keys.DIRECTORY_GENERATION)
         if raw is None:
@@ -113,11 +121,13 @@ class DirectoryCache:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             pipe.hgetall(keys.directory_regions(generation))
+            pipe.hgetall(keys.directory_counties(generation))
             pipe.hgetall(keys.directory_facilities(generation))
-            regions, facilities = await pipe.execute()
+            regions, counties, facilities = await pipe.execute()
         return DirectoryView(
             generation,
             {key.decode(): Region(key.decode(), name.decode()) for key, name in regions.items()},
+            {key.decode(): County(key.decode(), *json.loads(row)) for key, row in counties.items()},
             {key.decode(): _entry(key.decode(), row) for key, row in facilities.items()},
         )
 
@@ -164,6 +174,7 @@ class DirectoryPublisher:
             await self._write(
                 keys.directory_regions(generation), {r.region_id: r.name for r in directory.regions.values()}
             )
+            await self._write(keys.directory_counties(generation), _county_rows(directory))
             await self._write(keys.directory_facilities(generation), _facility_rows(directory))
             await self._write(keys.directory_users(generation), _user_rows(directory))
             # One command switches every process over; what it replaces stays readable for those in the middle.
@@ -171,7 +182,12 @@ class DirectoryPublisher:
             await self._client.set(keys.DIRECTORY_FINGERPRINT, fingerprint)
             if old is not None:
                 pipe = self._client.pipeline(transaction=False)
-                for key in (keys.directory_regions, keys.directory_facilities, keys.directory_users):
+                for key in (
+                    keys.directory_regions,
+                    keys.directory_counties,
+                    keys.directory_facilities,
+                    keys.directory_users,
+                ):
                     pipe.expire(key(int(old)), _OLD_GENERATION_SECONDS)
                 await pipe.execute()
         after = (await self._cache.view()).facilities
@@ -224,6 +240,13 @@ def _entry(facility_id: str, row: bytes) -> FacilityEntry:
 def _regions(directory: Directory, user_id: str) -> set[str]:
     facilities = directory.facilities_of_user.get(user_id, ())
     return {region_id for region_id in map(directory.region_of, facilities) if region_id is not None}
+
+
+def _county_rows(directory: Directory) -> dict[str, str]:
+    return {
+        county.county_id: json.dumps([county.region_id, county.name], ensure_ascii=False)
+        for county in directory.counties.values()
+    }
 
 
 def _facility_rows(directory: Directory) -> dict[str, str]:

@@ -29,7 +29,8 @@ INGESTED = "ingested"
 SEQUENCE_BASE = "sequence-base"
 """What the numbers of all regions' messages are above (ms); renewed when data was lost."""
 DIRECTORY_GENERATION = "directory:generation"
-DIRECTORY_FINGERPRINT = "directory:fingerprint"
+DIRECTORY_FINGERPRINT = "directory:fingerprint:2"
+"""Numbered by the form of what is published: one published in another form is published anew."""
 REGION_MOVES = "region-moves"
 """Stream of users whom a new directory takes out of regions, or into some; what was told is deleted."""
 COUNTERS = "counters"
@@ -57,6 +58,11 @@ EXPIRED_CHANNEL = "__keyevent@0__:expired"
 def directory_regions(generation: int) -> str:
     """Hash, region id to name."""
     return f"directory:{generation}:regions"
+
+
+def directory_counties(generation: int) -> str:
+    """Hash, county id to a JSON array: region id, name."""
+    return f"directory:{generation}:counties"
 
 
 def directory_facilities(generation: int) -> str:

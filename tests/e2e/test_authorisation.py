@@ -43,6 +43,7 @@ async def regions(system: System, user: str) -> dict[str, Any]:
     ("method", "path", "body"),
     [
         ("GET", "/regions/r-2/facilities", None),
+        ("GET", "/regions/r-2/counties", None),
         ("GET", "/facilities/f-38", None),
         ("POST", "/negotiate", {"regions": ["r-2"]}),
         ("POST", "/heartbeats", {"heartbeats": []}),

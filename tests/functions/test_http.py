@@ -13,6 +13,7 @@ from functions.heartbeat import heartbeat
 from functions.heartbeats import heartbeats
 from functions.negotiate import negotiate
 from functions.openapi import openapi
+from functions.region_counties import region_counties
 from functions.region_facilities import region_facilities
 from functions.regions import regions
 from shared import bootstrap
@@ -23,6 +24,7 @@ METHODS = [
     (heartbeats, "POST"),
     (negotiate, "POST"),
     (regions, "GET"),
+    (region_counties, "GET"),
     (region_facilities, "GET"),
     (facility, "GET"),
     (agents, "GET"),
@@ -32,7 +34,7 @@ METHODS = [
     (health, "GET"),
     (openapi, "GET"),
 ]
-GUARDED = METHODS[:9]
+GUARDED = METHODS[:10]
 
 
 @pytest.mark.parametrize(("function", "method"), METHODS)

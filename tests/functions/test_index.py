@@ -18,6 +18,7 @@ ROUTES = {
     "heartbeats": "heartbeats",
     "negotiate": "negotiate",
     "regions": "regions",
+    "region_counties": "regions/{regionId}/counties",
     "region_facilities": "regions/{regionId}/facilities",
     "facility": "facilities/{facilityId}",
     "agents": "agents",

@@ -24,6 +24,7 @@ CALLS = {
     ("post", "/heartbeats"),
     ("post", "/negotiate"),
     ("get", "/regions"),
+    ("get", "/regions/{regionId}/counties"),
     ("get", "/regions/{regionId}/facilities"),
     ("get", "/facilities/{facilityId}"),
     ("get", "/facilities/{facilityId}/history"),

@@ -1,4 +1,5 @@
-"""`GET /regions`, `/regions/{regionId}/facilities`, `/facilities/{facilityId}` and `POST /negotiate`."""
+"""`GET /regions`, `/regions/{regionId}/counties`, `/regions/{regionId}/facilities`, `/facilities/{facilityId}` and
+`POST /negotiate`."""
 
 import gzip
 import json
@@ -11,9 +12,10 @@ import pytest
 
 from functions.facility import facility
 from functions.negotiate import negotiate
+from functions.region_counties import region_counties
 from functions.region_facilities import region_facilities
 from functions.regions import regions
-from shared.domain.directory import Facility
+from shared.domain.directory import County, Facility
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.instants import from_iso, to_iso
 from shared.domain.pipeline import PipelineState
@@ -139,6 +141,36 @@ async def test_a_region_of_others_is_forbidden_an_unknown_one_not_found(world: W
     assert (await call(region_facilities, token=ADMIN, regionId="r-2")).status == 200
 
 
+async def test_counties_have_names_and_sizes(world: World) -> None:
+    counties = {
+        "c-9": County("c-9", "r-1", "Ohne Haus"),
+        "c-1": County("c-1", "r-1", "Møre & <b>"),
+        "c-2": County("c-2", "r-2", "Küste"),
+    }
+    await DirectoryPublisher(world.redis, world.directory).publish(replace(DIRECTORY, counties=counties), "2")
+    answer = await call(region_counties, token="u-1", regionId="r-1")
+    assert (answer.status, answer.body) == (
+        200,
+        {
+            "regionId": "r-1",
+            "counties": [
+                {"countyId": "c-1", "name": "Møre & <b>", "facilities": 2},
+                {"countyId": "c-9", "name": "Ohne Haus", "facilities": 0},
+            ],
+        },
+    )
+
+
+async def test_counties_are_for_those_who_see_their_region(world: World) -> None:
+    assert (await call(region_counties, token="u-1", regionId="r-2")).problem() == (403, "forbidden")
+    for token in ("u-9", ADMIN):
+        [county] = (await call(region_counties, token=token, regionId="r-2")).body["counties"]
+        assert county == {"countyId": "c-2", "name": "c-2", "facilities": 1}
+        for region_id in ("r-404", "r 1", "%00", "x" * 65):
+            answer = await call(region_counties, token=token, regionId=region_id)
+            assert answer.problem() == (404, "not-found")
+
+
 async def test_one_facility_names_its_region(world: World) -> None:
     await bring_online(world)
     answer = await call(facility, facilityId="f-1")
@@ -155,8 +187,9 @@ async def test_a_facility_of_others_is_forbidden_an_unknown_one_not_found(world:
 
 async def test_without_a_directory_nobody_is_told_that_nothing_exists(world: World) -> None:
     await world.redis.flushall()
-    for asked in (call(regions), call(region_facilities, regionId="r-1"), call(facility, facilityId="f-1")):
-        assert (await asked).problem() == (503, "dependency-unavailable")
+    for function in (regions, region_counties, region_facilities, facility):
+        answer = await call(function, regionId="r-1", facilityId="f-1")
+        assert answer.problem() == (503, "dependency-unavailable")
 
 
 async def negotiated(token: str, body: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -35,6 +35,8 @@ async def test_what_is_published_is_in_force_for_every_process(redis: Redis) -> 
     view = await reader.view()
     assert view.regions["r-1"].name == "Région 1"
     assert [entry.facility_id for entry in view.facilities_in("r-1")] == ["f-1", "f-2"]
+    assert view.counties_in("r-1") == [(County("c-1", "r-1", "c-1"), 2)]
+    assert view.counties_in("r-404") == []
     assert await reader.facilities_of(["u-1", "u-2", "nobody"]) == {
         "u-1": ("f-1",),
         "u-2": ("f-1", "f-3"),
@@ -80,5 +82,6 @@ async def test_an_old_generation_goes_away_by_itself(redis: Redis) -> None:
     await publisher.publish(FIRST, "1")
     old = (await cache.view()).generation
     await publisher.publish(FIRST, "2")
-    assert 0 < await redis.ttl(keys.directory_users(old)) <= 60
+    for key in (keys.directory_regions, keys.directory_counties, keys.directory_facilities, keys.directory_users):
+        assert 0 < await redis.ttl(key(old)) <= 60
     assert await redis.ttl(keys.directory_users((await cache.view()).generation)) == -1

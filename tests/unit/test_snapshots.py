@@ -14,7 +14,7 @@ from shared.registry.directory_cache import DirectoryView, FacilityEntry
 from shared.registry.registry import Registry
 from shared.registry.watermarks import Watermarks
 
-VIEW = DirectoryView(1, {"r-1": Region("r-1", "R")}, {"f-1": FacilityEntry("f-1", "F", "c-1", "r-1")})
+VIEW = DirectoryView(1, {"r-1": Region("r-1", "R")}, {}, {"f-1": FacilityEntry("f-1", "F", "c-1", "r-1")})
 
 
 class SlowRegistry(Registry):
