@@ -67,11 +67,13 @@ class FrontEnd:
         self._random = Random(f"{seed}/beats/{seat}")
         self._interval = 30.0
         self._ttl = 90.0
+        self._life: Life | None = None
 
     async def play(self, pace: Pace) -> None:
         """Plays the seat's lives until it is cancelled."""
         for life in lives(self._seed, self._seat, pace):
             await asyncio.sleep(life.away)
+            self._life = life
             self._measures.live += 1
             try:
                 await self._live(life)
@@ -79,6 +81,12 @@ class FrontEnd:
                 self._measures.problems[str(error)] += 1
             finally:
                 self._measures.live -= 1
+            self._life = None
+
+    async def leave(self) -> None:
+        """Says that the session leaves which was cut short when `play` was cancelled, as a browser that is closed."""
+        if self._life is not None and not self._network.is_down(self._home):
+            await self._send(self._life, leaving=True)
 
     async def _live(self, life: Life) -> None:
         started = asyncio.get_running_loop().time()

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from emulators.simulator.people import Person, read_people, seat_people
 from emulators.simulator.view import REFRESHES_PER_SECOND, LiveView, Picture, PlainView, View, describe
 
 CONNECTIONS = 200
+LEAVE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Run:
         is_live = console.is_terminal and not options.is_plain
         self._view: View = LiveView(picture, console) if is_live else PlainView(picture)
         self._picture = picture
+        self._seats: list[FrontEnd] = []
 
     async def play(self) -> None:
         """Returns on SIGINT, SIGTERM or SIGHUP, after `duration`, or when stdin ends that brings notices."""
@@ -70,16 +73,15 @@ class Run:
         if self._options.duration is not None:
             loop.call_later(self._options.duration, stopped.set)
         try:
-            async with (
-                aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session,
-                asyncio.TaskGroup() as group,
-            ):
-                tasks = [group.create_task(work) for work in self._work(session)]
-                if self._options.has_notices:
-                    tasks.append(group.create_task(self._show_notices(stopped)))
-                await stopped.wait()
-                for task in tasks:
-                    task.cancel()
+            async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(work) for work in self._work(session)]
+                    if self._options.has_notices:
+                        tasks.append(group.create_task(self._show_notices(stopped)))
+                    await stopped.wait()
+                    for task in tasks:
+                        task.cancel()
+                await self._leave()
         finally:
             self._view.close()
 
@@ -88,7 +90,9 @@ class Run:
         api = Api(session, self._target.api, self._target.identity)
         people = read_people(options.directory)
         for seat, person in enumerate(seat_people(people, options.sessions, options.seed)):
-            yield FrontEnd(api, person, self._network, self._measures, options.seed, seat).play(options.pace)
+            front_end = FrontEnd(api, person, self._network, self._measures, options.seed, seat)
+            self._seats.append(front_end)
+            yield front_end.play(options.pace)
         if options.outage_every_seconds > 0:
             yield self._play_outages(people)
         feed = Feed(
@@ -96,6 +100,12 @@ class Run:
         )
         yield feed.follow()
         yield self._refresh(feed)
+
+    async def _leave(self) -> None:
+        """Has everybody say that they leave: sessions that just stopped would look like an outage to the next run."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await asyncio.gather(*(seat.leave() for seat in self._seats), return_exceptions=True)
 
     async def _play_outages(self, people: list[Person]) -> None:
         options = self._options

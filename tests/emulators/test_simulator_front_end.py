@@ -81,6 +81,22 @@ async def test_a_crash_is_silent() -> None:
     assert leaving(heartbeats) == []
 
 
+async def test_who_is_stopped_in_the_middle_of_a_session_can_leave() -> None:
+    async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+        api, network = ScriptedApi(session), Network()
+        front_end = FrontEnd(api, Person("u-1", ("f-1",)), network, Measures(), "seed", 0)
+        await front_end.leave()
+        assert api.heartbeats == []
+        playing = asyncio.create_task(front_end.play(Pace(30, 1, 0.01, 0, 0, 0)))
+        while not api.heartbeats:
+            await asyncio.sleep(0.005)
+        playing.cancel()
+        await asyncio.wait([playing])
+        await front_end.leave()
+    assert leaving(api.heartbeats) == [len(api.heartbeats) - 1]
+    assert len({beat["sessionId"] for beat in api.heartbeats}) == 1
+
+
 async def test_a_reload_leaves_and_returns_with_the_same_session() -> None:
     pace = Pace(0.1, 0.01, 0.01, crash_share=0, reload_share=1, hidden_share=0)
     heartbeats = await Seat(pace=pace).play_until(lambda sent: len(leaving(sent)) == 2)
