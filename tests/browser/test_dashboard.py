@@ -76,6 +76,28 @@ async def test_one_region_is_chosen(window: Window) -> None:
     await expect(page.locator("#announcer")).to_have_text("60 facilities shown")
 
 
+async def test_counties_have_their_names_and_are_found_by_them(window: Window) -> None:
+    page = await window.dashboard("u-1", admin=True)
+    await page.get_by_label("Search facilities").fill("dunmore")
+    await expect(page.locator(".row.group bdi").nth(1)).to_have_text("Dunmore")
+    await expect(page.locator("#announcer")).to_have_text("10 facilities shown")
+    await page.get_by_label("Search facilities").fill("c-4")
+    await expect(page.locator(".row.group bdi").nth(1)).to_have_text("Dunmore")
+    await page.locator(".row.facility a").first.click()
+    await expect(page.locator(".facility-head .quiet")).to_contain_text("Central Valley · Dunmore · f-")
+
+
+async def test_a_county_without_a_name_is_shown_by_its_id(window: Window) -> None:
+    page = await window.page()
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=404, content_type="application/problem+json", body="{}")
+
+    await page.route(re.compile(r"/api/regions/[^/]+/counties$"), refuse)
+    await sign_in(page, window.stack, "u-1")
+    await expect(page.locator(".row.group bdi").nth(1)).to_have_text("c-1")
+
+
 async def test_a_facilitys_page_is_live(window: Window, people: People) -> None:
     page = await window.dashboard("u-1", admin=True)
     await page.goto(f"{window.stack.addresses.dashboard}/#/facilities/f-33")

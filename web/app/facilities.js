@@ -291,7 +291,8 @@ function groupRow(world) {
     element,
     update({ regionId, countyId, online, total }) {
       setText(title, world.regionName(regionId));
-      setText(county, countyId);
+      setText(county, world.countyName(countyId));
+      county.title = countyId;
       setText(count, `${format.formatCount(online)} of ${format.formatCount(total)} online`);
     },
   };

@@ -186,7 +186,11 @@ class FacilityPage {
       title.replaceChildren(name(facility.name));
       document.title = `${facility.name} · Facility Pulse`;
     }
-    setText(place, `${this.#world.regionName(facility.regionId)} · ${facility.countyId} · ${facility.facilityId}`);
+    const { regionId, countyId, facilityId } = facility;
+    const parts = [this.#world.regionName(regionId), this.#world.countyName(countyId), facilityId].filter(Boolean);
+    if (place.textContent !== parts.join(" · ")) {
+      place.replaceChildren(...parts.flatMap((part, index) => (index ? [" · ", name(part)] : [name(part)])));
+    }
     badge.update(format.statusOf(facility));
     setText(since, facility.since ? `for ${format.formatDuration(now - Date.parse(facility.since))}` : "");
     const because = format.reasonOf(facility.reason);

@@ -3,6 +3,7 @@
 import { claimsOf } from "../pulse/api.js";
 import { connect } from "../pulse.js";
 import { showAgents } from "./agents.js";
+import { showAlerts } from "./alerts.js";
 import { Authentication } from "./auth.js";
 import { h } from "./dom.js";
 import { showFacilities } from "./facilities.js";
@@ -90,6 +91,7 @@ function run(authentication, user) {
     },
   };
   const header = showHeader(document.querySelector("#header"), document.querySelector("#banner"), session, announce);
+  showAlerts(document.querySelector("#alerts"), session);
   let leave = () => {};
   const show = ({ isFirst = false } = {}) => {
     leave();

@@ -1,5 +1,6 @@
 /** What the pages show of all regions: facilities in order, counts, and the latest changes. */
 
+import { Counties } from "./counties.js";
 import { statusOf } from "./format.js";
 
 const PAUSE = 100;
@@ -12,16 +13,19 @@ export class World {
   #timer = null;
   #entries = new Map();
   #order = null;
+  #counties;
   #stop;
 
   constructor(pulse) {
     this.pulse = pulse;
+    this.#counties = new Counties(pulse, () => this.#renamed());
     /** The latest changes, newest first: `{facility, at}`. */
     this.changes = [];
     this.isLoaded = false;
     this.#stop = [
       pulse.on("facility", (facility) => this.#took(facility)),
-      pulse.on("region", () => {
+      pulse.on("region", (region) => {
+        if (region.isLoaded) this.#counties.follow(region);
         this.isLoaded ||= [...pulse.regions.values()].every((region) => region.isLoaded);
         this.#soon();
       }),
@@ -44,6 +48,7 @@ export class World {
       ({ facility: one }, { facility: other }) =>
         byName.compare(this.regionName(one.regionId), this.regionName(other.regionId)) ||
         byName.compare(one.regionId, other.regionId) ||
+        byName.compare(this.countyName(one.countyId), this.countyName(other.countyId)) ||
         byName.compare(one.countyId, other.countyId) ||
         byName.compare(one.name, other.name) ||
         byName.compare(one.facilityId, other.facilityId),
@@ -57,6 +62,10 @@ export class World {
 
   regionName(regionId) {
     return this.pulse.regions.get(regionId)?.name ?? regionId;
+  }
+
+  countyName(countyId) {
+    return this.#counties.name(countyId);
   }
 
   /** Regions with how many of their facilities are online: `{regionId, name, isLoaded, online, total}`. */
@@ -97,9 +106,19 @@ export class World {
       }
       entry.facility = facility;
       entry.status = statusOf(facility);
-      entry.text = `${facility.name}\n${facilityId}\n${facility.countyId}`.toLocaleLowerCase();
+      entry.text = this.#textOf(facility);
       this.#entries.set(facilityId, entry);
     }
+    this.#soon();
+  }
+
+  #textOf({ facilityId, name, countyId }) {
+    return `${name}\n${facilityId}\n${countyId}\n${this.countyName(countyId)}`.toLocaleLowerCase();
+  }
+
+  #renamed() {
+    for (const entry of this.#entries.values()) entry.text = this.#textOf(entry.facility);
+    this.#order = null;
     this.#soon();
   }
 
