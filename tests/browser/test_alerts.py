@@ -48,6 +48,22 @@ async def goes(people: People, *user_ids: str) -> None:
         await people.beat(user_id, "gone", leaving=True)
 
 
+async def test_many_alerts_leave_room_and_can_be_waved_away(window: Window, people: People) -> None:
+    page = await window.dashboard(BOSS, admin=True, viewport=PHONE)
+    await goes(people, "u-36", "u-37", "u-38")
+    await expect(page.locator(".alert")).to_have_count(3)
+    await expect(page.locator(".alert:visible")).to_have_count(1)
+    await page.get_by_role("button", name="Show 2 more").click()
+    await expect(page.locator(".alert:visible")).to_have_count(3)
+    await alert(page, "f-37").get_by_role("button", name="Dismiss").click()
+    await expect(page.locator(".alert")).to_have_count(2)
+    assert await page.evaluate("document.activeElement.closest('.alert') !== null")
+    await page.get_by_role("button", name="Dismiss all").click()
+    await expect(page.locator(".alert")).to_have_count(0)
+    assert await page.evaluate("document.activeElement.id") == "main"
+    await expect(page.locator("body")).to_have_js_property("scrollWidth", PHONE["width"])
+
+
 async def test_an_alert_names_the_facility_and_goes_with_its_recovery(window: Window, people: People) -> None:
     page = await window.dashboard(BOSS, admin=True, reduced_motion="reduce")
     await expect(page.get_by_role("log", name="Alerts")).to_be_empty()
@@ -66,22 +82,6 @@ async def test_an_alert_names_the_facility_and_goes_with_its_recovery(window: Wi
     await people.come("u-39")
     await expect(told).to_contain_text("online again since")
     await expect(told).to_have_count(0)
-
-
-async def test_many_alerts_leave_room_and_can_be_waved_away(window: Window, people: People) -> None:
-    page = await window.dashboard(BOSS, admin=True, viewport=PHONE)
-    await goes(people, "u-36", "u-37", "u-38")
-    await expect(page.locator(".alert")).to_have_count(3)
-    await expect(page.locator(".alert:visible")).to_have_count(1)
-    await page.get_by_role("button", name="Show 2 more").click()
-    await expect(page.locator(".alert:visible")).to_have_count(3)
-    await alert(page, "f-37").get_by_role("button", name="Dismiss").click()
-    await expect(page.locator(".alert")).to_have_count(2)
-    assert await page.evaluate("document.activeElement.closest('.alert') !== null")
-    await page.get_by_role("button", name="Dismiss all").click()
-    await expect(page.locator(".alert")).to_have_count(0)
-    assert await page.evaluate("document.activeElement.id") == "main"
-    await expect(page.locator("body")).to_have_js_property("scrollWidth", PHONE["width"])
 
 
 async def test_an_application_is_told_too(window: Window, people: People) -> None:
