@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from shared.agents_page import decode_cursor, read_page
+from shared.agents_page import read_page
 from shared.answers import AgentsPage
 from shared.auth import ADMIN_ROLE
 from shared.http import Call, endpoint, json_response
@@ -16,5 +16,4 @@ bp = func.Blueprint()
 async def agents(call: Call) -> func.HttpResponse:
     """Answers with one page of live agents, whichever instance heard them."""
     query, up = call.query(AgentsQuery), call.services
-    page = await read_page(up.agents, up.registry, up.directory, query, decode_cursor(query.cursor))
-    return json_response(page)
+    return json_response(await read_page(up.agents, up.registry, up.directory, up.cursors, query))

@@ -36,9 +36,14 @@ async def visible_facility(call: Call) -> FacilityEntry:
 def own_user_id(call: Call) -> str:
     """Returns the path's user. Raises NotFoundError; ForbiddenError for a caller who is neither them nor an admin."""
     user_id = call.user_id()
+    check_own(call, user_id)
+    return user_id
+
+
+def check_own(call: Call, user_id: str) -> None:
+    """Raises ForbiddenError for a caller who is neither this user nor an admin."""
     if not call.caller.is_admin and user_id != call.caller.user_id:
         raise ForbiddenError("This concerns another user; only they and administrators may do it.")
-    return user_id
 
 
 async def recorded_facility(call: Call) -> str:

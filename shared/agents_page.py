@@ -1,57 +1,33 @@
 """`GET /agents`: live agents with what the directory and their sessions tell of them, a page at a time."""
 
-import base64
-import binascii
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 
+from shared.cursors import Cursors
 from shared.domain.agent import Agent
-from shared.domain.heartbeat import USER_ID_PATTERN
 from shared.domain.instants import to_iso, to_iso_or_none
-from shared.problems import FieldError, InvalidRequestError
 from shared.registry.agents import Agents, Position, position_of
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
-from shared.registry.keys import PARTITIONS, USER_BUCKETS
 from shared.registry.registry import Registry
 from shared.requests import AgentsQuery
 
-_CURSOR = re.compile(rf"([0-9]{{1,4}})/([0-9]{{1,4}})/((?:{USER_ID_PATTERN.pattern})?)")
+_LISTING = "agents"
 _READ = 1_000
 _MOST_READ = 20_000
 """Agents looked at for one page: a filter that few match may give a short page, or an empty one, with a cursor."""
 
 
-def decode_cursor(cursor: str | None) -> Position:
-    """Returns where a page begins. Raises InvalidRequestError for a cursor that no page gave."""
-    if cursor is None:
-        return Position()
-    try:
-        text = base64.b64decode(cursor, altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    parts = _CURSOR.fullmatch(text)
-    position = Position(int(parts[1]), int(parts[2]), parts[3]) if parts else None
-    if position is None or position.partition >= PARTITIONS or position.bucket >= USER_BUCKETS:
-        raise InvalidRequestError([FieldError("/cursor", "is not one that this call has given")])
-    return position
-
-
-def encode_cursor(position: Position | None) -> str | None:
-    """Returns the cursor of the page behind a position; None without one."""
-    if position is None:
-        return None
-    text = f"{position.partition}/{position.bucket}/{position.user_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
 async def read_page(
-    agents: Agents, registry: Registry, directory: DirectoryCache, query: AgentsQuery, start: Position
+    agents: Agents, registry: Registry, directory: DirectoryCache, cursors: Cursors, query: AgentsQuery
 ) -> dict[str, object]:
-    """Returns the page behind `start`; raises DependencyUnavailableError("redis") or DirectoryMissingError."""
+    """Returns the page that a query asks for.
+
+    Raises InvalidRequestError for a foreign cursor, DependencyUnavailableError("redis") or DirectoryMissingError.
+    """
+    position: Position | None = Position(*cursors.open(_LISTING, query.cursor)) if query.cursor else Position()
     view = await directory.view()
     found: list[Agent] = []
     facilities: dict[str, tuple[str, ...]] = {}
-    position: Position | None = start
     looked_at = 0
     while position is not None and len(found) < query.limit and looked_at < _MOST_READ:
         batch, position = await agents.read(position, _READ)
@@ -63,7 +39,8 @@ async def read_page(
             position = position_of(taken[-1].user_id)
         found += taken
     items = await _items(found, facilities, view, registry, directory)
-    return {"items": items, "cursor": encode_cursor(position)}
+    cursor = cursors.seal(_LISTING, *astuple(position)) if position else None
+    return {"items": items, "cursor": cursor}
 
 
 def _matches(agent: Agent, facilities: Mapping[str, Sequence[str]], view: DirectoryView, query: AgentsQuery) -> bool:

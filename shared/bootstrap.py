@@ -139,10 +139,15 @@ class Services:
         return open_core_store(_address(self.settings.sql_core))
 
     @cached_property
+    def cursors(self) -> Cursors:
+        """Where listings go on."""
+        # Every instance is given the same connection string, and so the same key.
+        return Cursors(_address(self.settings.sql_monitor))
+
+    @cached_property
     def history(self) -> FacilityHistory:
         """What happened to a facility."""
-        # Every instance is given the same connection string, and so the same key.
-        return FacilityHistory(self.history_store, Cursors(_address(self.settings.sql_monitor)), self.now)
+        return FacilityHistory(self.history_store, self.cursors, self.now)
 
     @cached_property
     def activity_counters(self) -> ActivityCounters:

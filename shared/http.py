@@ -104,12 +104,12 @@ class Call:
         """Returns the user id of the path."""
         return self._id("userId", USER_ID_PATTERN)
 
-    def session_id(self) -> str:
-        """Returns the session id of the path."""
-        return self._id("sessionId")
+    def path_text(self, name: str) -> str:
+        """Returns a parameter of the path, whatever it is."""
+        return unquote(self.request.route_params.get(name, ""))
 
     def _id(self, name: str, pattern: re.Pattern[str] = ID_PATTERN) -> str:
-        value = unquote(self.request.route_params.get(name, ""))
+        value = self.path_text(name)
         if not pattern.fullmatch(value):
             raise NotFoundError(f"The {name} in the path is not an id.")
         return value
@@ -127,15 +127,16 @@ def endpoint(
     body: type[Body] | None = None,
     body_optional: bool = False,
     body_limit: int = BODY_LIMIT,
+    any_ids: bool = False,
     query: type[Query] | None = None,
     answers: Mapping[int, type[Answer] | None] | None = None,
     problems: Sequence[type[ProblemError]] = (),
 ) -> Callable[[Handler], HttpFunction]:
     """Makes an HTTP function of a handler that answers a `Call`; whatever it raises becomes a problem response.
 
-    `method` None takes any. What is declared here is checked here, and shown by the OpenAPI document; `answers` are the
-    models of the bodies by status, `problems` what the handler itself may raise. The result has the handler's name, by
-    which the Functions worker knows it.
+    `method` None takes any; with `any_ids` so do the parameters of the path. What is declared here is checked here, and
+    shown by the OpenAPI document; `answers` are the models of the bodies by status, `problems` what the handler itself
+    may raise. The result has the handler's name, by which the Functions worker knows it.
     """
 
     def decorate(handler: Handler) -> HttpFunction:
@@ -148,6 +149,7 @@ def endpoint(
             body=body,
             body_optional=body_optional,
             query=query,
+            any_ids=any_ids,
             answers=answers,
             problems=problems,
         )

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -31,6 +31,7 @@ VERSION = "1.0.0"
 """Of the API, not of the code: its first number changes when a client has to."""
 _SCHEMAS = "#/components/schemas/{model}"
 _PATH_PARAMETERS: Mapping[str, Any] = {"userId": UserId, "sessionId": Id, "facilityId": Id, "regionId": Id}
+_AnyId = Annotated[str, Field(min_length=1)]
 _RETRY_AFTER = {"description": "Seconds after which to try again", "schema": {"type": "integer"}}
 _DESCRIPTION = f"""Live connectivity of facilities, from the heartbeats of the people signed in there.
 
@@ -74,7 +75,7 @@ def problems_of(route: str, operation: Operation) -> list[type[ProblemError]]:
         found += [UnauthenticatedError, UnavailableError]
     if operation.role is not None:
         found.append(ForbiddenError)
-    if "{" in route:
+    if "{" in route and not operation.any_ids:
         found.append(NotFoundError)
     if operation.body is not None:
         found += [MalformedRequestError, BodyTooLargeError, UnsupportedMediaTypeError, InvalidRequestError]
@@ -90,7 +91,7 @@ def _operation(route: str, operation: Operation, models: Mapping[Any, Any]) -> d
     if operation.role is not None:
         document["description"] = f"For callers with the role `{operation.role}`."
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": TypeAdapter(_PATH_PARAMETERS[name]).json_schema()}
+        {"name": name, "in": "path", "required": True, "schema": _path_parameter(name, operation)}
         for name in re.findall(r"{(\w+)}", route)
     ]
     if operation.query is not None:
@@ -112,6 +113,10 @@ def _operation(route: str, operation: Operation, models: Mapping[Any, Any]) -> d
         _add_problem(responses, problem, models[Problem, "serialization"])
     document["responses"] = responses
     return document
+
+
+def _path_parameter(name: str, operation: Operation) -> dict[str, Any]:
+    return TypeAdapter(_AnyId if operation.any_ids else _PATH_PARAMETERS[name]).json_schema()
 
 
 _EMPTY = {204: "Done", 304: "The caller holds the newest form"}

@@ -14,6 +14,7 @@ from shared.requests import Body, Query
 class Operation:
     """One call of the API.
 
+    `any_ids`: what its path names need not be an id, and nothing is "not found".
     `answers` maps a status to the model of its body, None for an empty one. `problems` are those that the call answers
     with beyond what follows from the rest. An operation without answers is not part of the API that is described.
     """
@@ -26,6 +27,7 @@ class Operation:
     body: type[Body] | None = None
     body_optional: bool = False
     query: type[Query] | None = None
+    any_ids: bool = False
     answers: Mapping[int, type[Answer] | None] | None = None
     problems: Sequence[type[ProblemError]] = ()
 

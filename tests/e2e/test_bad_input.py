@@ -11,6 +11,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.amqp import AmqpAnnotatedMessage
 from cryptography.hazmat.primitives.asymmetric import rsa
+from yarl import URL
 
 from tests.e2e.front_ends import Answer
 from tests.e2e.system import System, eventually
@@ -39,6 +40,16 @@ async def post(system: System, body: Any, path: str = "/heartbeat", **headers: s
 )
 async def test_what_is_not_a_small_json_object_is_refused(system: System, body: Any, status: int, code: str) -> None:
     assert (await post(system, body)).problem() == (status, code)
+
+
+@pytest.mark.parametrize("odd", ["a%20b", "a%2Fb", "%25", "%252F", "%ff", "caf%C3%A9", "a%0Ab", "%7B%7D", "x" * 200])
+async def test_the_end_of_what_cannot_be_is_answered_like_any_other(system: System, odd: str) -> None:
+    address = f"{system.stack.addresses.api}/sessions"
+    headers = {"Authorization": f"Bearer {await system.people.token(USER)}"}
+    for path, status in ((f"{USER}/{odd}", 204), (f"{USER}/{odd}", 204), (f"{odd}/tab", 403), (f"u-21/{odd}", 403)):
+        url = URL(f"{address}/{path}", encoded=True)
+        async with system.people.http.delete(url, headers=headers) as response:
+            assert response.status == status, path
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,9 @@ async def test_bodies_parameters_and_problems_are_those_that_are_checked(documen
     status = document["paths"]["/agents/{userId}/status"]["put"]
     assert "agent-not-online" in status["responses"]["404"]["description"]
     assert set(status["responses"]) == {"200", "400", "401", "403", "404", "405", "413", "415", "422", "500", "503"}
+    ending = document["paths"]["/sessions/{userId}/{sessionId}"]["delete"]
+    assert [each["schema"] for each in ending["parameters"]] == [{"type": "string", "minLength": 1}] * 2
+    assert "404" not in ending["responses"]
     assert not document["paths"]["/negotiate"]["post"]["requestBody"]["required"]
 
 
