@@ -131,7 +131,7 @@ class TooManyRequestsError(ProblemError):
     status, code, title = 429, "too-many-requests", "Too many requests"
 
     def __init__(self, detail: str, retry_after: int) -> None:
-        super().__init__(detail, headers={"Retry-After": str(retry_after)})
+        super().__init__(detail, headers=_wait(retry_after))
 
 
 class InternalError(ProblemError):
@@ -149,7 +149,7 @@ class UnavailableError(ProblemError):
     status, code, title = 503, "dependency-unavailable", "A service that this call needs is unavailable"
 
     def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        super().__init__(detail, headers=_wait(RETRY_AFTER_SECONDS))
 
 
 def problem_of(error: DependencyUnavailableError | DirectoryMissingError) -> ProblemError:
@@ -157,3 +157,8 @@ def problem_of(error: DependencyUnavailableError | DirectoryMissingError) -> Pro
     if isinstance(error, DirectoryMissingError):
         return UnavailableError("The directory of facilities has not been loaded yet.")
     return UnavailableError(f"{error.dependency} is not available. Nothing was changed; try again shortly.")
+
+
+def _wait(seconds: int) -> dict[str, str]:
+    # Pages of other origins see only the headers that they are shown (Fetch standard, "CORS-safelisted").
+    return {"Retry-After": str(seconds), "Access-Control-Expose-Headers": "Retry-After"}

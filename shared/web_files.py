@@ -40,11 +40,12 @@ def web_files(folder: Path = FOLDER) -> Mapping[str, WebFile]:
     }
 
 
-def security_headers(issuer: str, live_updates: str) -> dict[str, str]:
+def security_headers(issuer: str, live_updates: str, api: str | None = None) -> dict[str, str]:
     """Returns what keeps a page to its own scripts, and to the API, the issuer and the live updates' service.
 
-    Both are URLs, of which the origin counts.
+    All are URLs, of which the origin counts; `api` is for a page that is served from elsewhere than the API.
     """
+    elsewhere = f" {_origin(api)}" if api else ""
     socket = _origin(live_updates).replace("http", "ws", 1)
     policy = {
         "default-src": "'none'",
@@ -52,7 +53,7 @@ def security_headers(issuer: str, live_updates: str) -> dict[str, str]:
         "worker-src": "'self'",
         "style-src": "'self'",
         "img-src": "'self'",
-        "connect-src": f"'self' {_origin(issuer)} {socket}",
+        "connect-src": f"'self'{elsewhere} {_origin(issuer)} {socket}",
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

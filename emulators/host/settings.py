@@ -16,7 +16,7 @@ _TRUE = {"true", "1"}
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """The `Host.CORS` and `Host.CORSCredentials` of `local.settings.json`."""
+    """The `Host.CORS` and `Host.CORSCredentials` of `local.settings.json`; without them the variable HOST_CORS."""
 
     origins: frozenset[str]
     credentials: bool
@@ -83,6 +83,6 @@ def load_settings(app: Path, overrides: Mapping[str, str]) -> Settings:
 
 
 def _read_cors(host: Mapping[str, Any]) -> Cors | None:
-    text = str(host.get("CORS") or "")
+    text = str(host.get("CORS") or os.environ.get("HOST_CORS") or "")
     origins = frozenset(part.strip().rstrip("/").lower() for part in text.split(",") if part.strip())
     return Cors(origins, bool(host.get("CORSCredentials"))) if origins else None

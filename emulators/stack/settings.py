@@ -16,6 +16,8 @@ DEFAULTS = {
     "AUTH_SCOPE": "openid profile",
     "SWEEP_SCHEDULE": "*/1 * * * * *",
     "MONITOR_SCHEDULE": "0 * * * * *",
+    # Pages under development come from servers of their own.
+    "HOST_CORS": "*",
 }
 
 

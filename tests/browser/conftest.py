@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright, expect
 
 from emulators.stack import Stack
 from tests.browser.people import People
@@ -86,8 +86,14 @@ class Window:
         context = await self._browser.new_context(**options)
         context.set_default_timeout(WAIT_MS)
         context.on("weberror", lambda error: self.errors.append(str(error.error)))
+        context.on("console", self._watch)
         self.contexts.append(context)
         return context
+
+    def _watch(self, message: ConsoleMessage) -> None:
+        # Whatever the policy stops is something that the dashboard, or an attack on it, has tried.
+        if "Content Security Policy" in message.text:
+            self.errors.append(message.text)
 
     async def page(self, **options: Any) -> Page:
         return await (await self.context(**options)).new_page()

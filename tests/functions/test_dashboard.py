@@ -63,6 +63,14 @@ def test_a_local_stack_is_reached_without_encryption() -> None:
     assert "connect-src 'self' http://127.0.0.1:9 ws://127.0.0.1:8;" in policy
 
 
+def test_a_page_from_elsewhere_may_call_the_api_too() -> None:
+    headers = security_headers(
+        "https://login.example/t/v2.0", "https://n.webpubsub.azure.com/", "https://a.example/api"
+    )
+    policy = headers["Content-Security-Policy"]
+    assert "connect-src 'self' https://a.example https://login.example wss://n.webpubsub.azure.com;" in policy
+
+
 def test_no_page_has_scripts_or_styles_of_its_own() -> None:
     """The policy would stop them; so would it stop a page that loads from elsewhere."""
     for path, file in web_files().items():

@@ -71,6 +71,7 @@ async def test_an_issuer_that_is_away_is_no_bad_token(world: World) -> None:
     answer = await call(regions)
     assert answer.problem() == (503, "dependency-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
+    assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
     assert "identity" in answer.body["detail"]
     assert "login.example" not in answer.body["detail"]
 
