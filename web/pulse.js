@@ -116,7 +116,8 @@ class Pulse {
   /** Says what this person does: available, busy or away. */
   setStatus(agentStatus) {
     if (!STATUSES.includes(agentStatus)) throw new TypeError(`setStatus: one of ${STATUSES.join(", ")}`);
-    this.#heartbeats?.command("setStatus", agentStatus);
+    if (this.#heartbeats) this.#heartbeats.command("setStatus", agentStatus);
+    else this.#options.agentStatus = agentStatus; // told with the first heartbeat
   }
 
   /** Where the heartbeats count from now on; null: at all of the person's facilities. */

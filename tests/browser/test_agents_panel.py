@@ -1,10 +1,13 @@
 """The agents panel in two windows: what one administrator does, the other sees."""
 
 import asyncio
+import json
+import re
+from datetime import UTC, datetime, timedelta
 
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, WebSocketRoute, expect
 
-from tests.browser.conftest import Window, when
+from tests.browser.conftest import Window, sign_in, until, when
 from tests.browser.people import People
 
 
@@ -111,6 +114,58 @@ async def test_ones_own_status_and_the_end_of_ones_own_session(window: Window, p
     await page.get_by_role("button", name="Start a new session").click()
     await expect(page.locator("#banner")).to_be_hidden()
     await expect(agent(other, "u-26")).to_have_count(1)
+
+
+async def test_a_chosen_status_is_not_undone_by_what_was_on_its_way_and_outlives_a_reload(window: Window) -> None:
+    page = await window.page()
+    sockets: list[WebSocketRoute] = []
+    held: list[str | bytes] = []
+
+    def pass_on(socket: WebSocketRoute) -> None:
+        sockets.append(socket)
+        socket.connect_to_server().on_message(
+            lambda message: held.append(message) if re.search('"busy"', str(message)) else socket.send(message)
+        )
+
+    await page.route_web_socket(re.compile("/client/hubs/"), pass_on)
+    await sign_in(page, window.stack, "u-28")
+    await expect(page.locator(".presence")).to_have_attribute("data-state", "on")
+    await expect(page.locator(".connection")).to_have_text("Live")
+    await asyncio.sleep(1.5)  # so that what comes late is newer than what the page knows, and older than the choice
+    await page.get_by_role("button", name="status and settings").click()
+    busy, away = page.get_by_role("radio", name="Busy"), page.get_by_role("radio", name="Away")
+    late = datetime.now(UTC) - timedelta(seconds=1)
+    await busy.check()
+    data = {"type": "agent.status", "userId": "u-28", "agentStatus": "available", "since": late.isoformat()}
+    sockets[-1].send(json.dumps({"type": "message", "from": "server", "dataType": "json", "data": data}))
+    await until(lambda: bool(held))
+    await expect(busy).to_be_checked()
+
+    other = await panel(window)
+    await expect(agent(other, "u-28").locator("select")).to_have_value("busy")
+    await page.reload()
+    await page.get_by_role("button", name="status and settings").click()
+    await expect(busy).to_be_checked()
+    await expect(page.locator(".presence")).to_have_attribute("data-state", "on")
+    await expect(agent(other, "u-28").locator("select")).to_have_value("busy")
+    await expect(page.locator(".connection")).to_have_text("Live")
+    await agent(other, "u-28").locator("select").select_option("away")
+    await expect(away).to_be_checked()
+
+
+async def test_a_click_that_takes_its_time_is_not_lost_when_the_row_changes(window: Window, people: People) -> None:
+    session_id = await people.come("u-29")
+    page = await panel(window)
+    end = agent(page, "u-29").get_by_role("button", name=f"End session {session_id}")
+    await end.focus()
+    await end.hover()
+    await page.mouse.down()
+    await people.beat("u-29", "another")
+    await people.come("u-30")
+    await expect(agent(page, "u-29").get_by_role("button", name="End session")).to_have_count(2)
+    await expect(end).to_be_focused()
+    await page.mouse.up()
+    await expect(page.get_by_role("dialog", name="End this session?")).to_contain_text(session_id)
 
 
 async def test_the_panel_is_for_administrators(window: Window) -> None:

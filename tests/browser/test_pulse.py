@@ -147,6 +147,20 @@ async def test_a_status_is_told_with_a_heartbeat_also_by_a_tab_that_waits(window
         await first.evaluate("pulse.setStatus('asleep')")
 
 
+async def test_a_status_set_at_once_is_told_with_the_first_heartbeat(window: Window) -> None:
+    context = await window.context()
+    calls = Calls(context)
+    first, second = await context.new_page(), await context.new_page()
+    await window.pulse(first, "u-7", "{ regions: false, heartbeat: false }")
+    await first.evaluate("start({ regions: false }).setStatus('away')")
+    await state(first, "heartbeat", "on")
+    assert calls.bodies[0]["agentStatus"] == "away"
+    await window.pulse(second, "u-7", "{ regions: false, heartbeat: false }")
+    await second.evaluate("start({ regions: false }).setStatus('busy')")
+    await until(lambda: any(body.get("agentStatus") == "busy" for body in calls.bodies))
+    await until(lambda: "agentStatus" not in calls.bodies[-1])
+
+
 async def test_a_token_is_renewed_before_it_lapses(window: Window) -> None:
     page = await window.page()
     calls = Calls(page.context)

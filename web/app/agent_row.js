@@ -1,6 +1,6 @@
 /** One agent of the panel. */
 
-import { h, icon, name, setText } from "./dom.js";
+import { arrange, h, icon, name, setText } from "./dom.js";
 import * as format from "./format.js";
 
 export const STATUSES = ["available", "busy", "away"];
@@ -49,6 +49,17 @@ export function agentRow(userId, world, actions) {
     setText(seen, agent.lastSeen ? format.formatTime(agent.lastSeen) : "–");
   };
   let drawn = "";
+  const count = h("span", {});
+  const known = new Map();
+  const showSessions = (agent) => {
+    for (const sessionId of known.keys()) if (!agent.sessionIds.includes(sessionId)) known.delete(sessionId);
+    for (const sessionId of agent.sessionIds) {
+      if (!known.has(sessionId)) known.set(sessionId, sessionItem(sessionId, actions));
+      known.get(sessionId).update(agent);
+    }
+    setText(count, format.formatCount(agent.sessions));
+    arrange(sessions, known.size ? agent.sessionIds.map((sessionId) => known.get(sessionId).element) : [count]);
+  };
   return {
     element,
     tick,
@@ -59,45 +70,37 @@ export function agentRow(userId, world, actions) {
       if (!select.disabled) select.value = agent.agentStatus;
       element.dataset.status = agent.agentStatus;
       since.title = agent.since ? format.formatFull(agent.since) : "";
-      const key = JSON.stringify([agent.name, agent.facilityIds, agent.sessions, agent.sessionIds, world.isLoaded]);
+      const names = agent.facilityIds.map((facilityId) => world.entry(facilityId)?.facility.name ?? facilityId);
+      const key = JSON.stringify([agent.facilityIds, names]);
       if (key !== drawn) {
         drawn = key;
-        where.replaceChildren(...places(agent.facilityIds, world));
-        sessions.replaceChildren(...sessionsOf(agent, actions));
+        where.replaceChildren(...agent.facilityIds.map((facilityId, index) => place(facilityId, names[index])));
       }
+      showSessions(agent);
       tick(agent);
     },
   };
 }
 
-function places(facilityIds, world) {
-  return facilityIds.map((facilityId) => {
-    const facility = world.entry(facilityId)?.facility;
-    return h(
-      "a",
-      { class: "place", href: `#/facilities/${encodeURIComponent(facilityId)}` },
-      name(facility?.name ?? facilityId),
-    );
-  });
+function place(facilityId, text) {
+  return h("a", { class: "place", href: `#/facilities/${encodeURIComponent(facilityId)}` }, name(text));
 }
 
-function sessionsOf(agent, actions) {
-  if (!agent.sessionIds.length) return [format.formatCount(agent.sessions)];
-  return agent.sessionIds.map((sessionId) =>
-    h(
-      "span",
-      { class: "session" },
-      h("bdi", { class: "id", title: sessionId }, sessionId),
-      h(
-        "button",
-        {
-          type: "button",
-          class: "button small",
-          "aria-label": `End session ${sessionId} of ${agent.name}`,
-          onclick: (event) => actions.askToEnd(agent, sessionId, event.currentTarget),
-        },
-        "End",
-      ),
-    ),
+/** One session with its button, which stays the same element however the agent changes. */
+function sessionItem(sessionId, actions) {
+  let agent = null;
+  const button = h(
+    "button",
+    { type: "button", class: "button small", onclick: () => actions.askToEnd(agent, sessionId, button) },
+    "End",
   );
+  const element = h("span", { class: "session" }, h("bdi", { class: "id", title: sessionId }, sessionId), button);
+  return {
+    element,
+    update(now) {
+      agent = now;
+      const label = `End session ${sessionId} of ${agent.name}`;
+      if (button.getAttribute("aria-label") !== label) button.setAttribute("aria-label", label);
+    },
+  };
 }

@@ -6,7 +6,7 @@ import * as format from "./format.js";
 
 const PAGE = 200;
 const SETTLE = 300;
-const REREAD = 15_000;
+const REREAD = 5_000;
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /** Shows the page in `main`; returns what ends it. */

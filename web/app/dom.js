@@ -31,6 +31,15 @@ export function name(text, properties = {}) {
   return h("bdi", { class: "name", title: text, ...properties }, text);
 }
 
+/** Makes `children` the children of `parent`, touching only what is not in place: a click or a focus stays with the rest. */
+export function arrange(parent, children) {
+  const wanted = new Set(children);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  children.forEach((child, index) => {
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+}
+
 /** Sets a text only if it is another one, so that nothing is laid out, or read aloud, for nothing. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;

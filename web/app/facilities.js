@@ -1,7 +1,7 @@
 /** The page of all facilities: regions, search and filters, the list, and the latest changes beside it. */
 
 import { statusBadge } from "./badge.js";
-import { h, icon, name, setText } from "./dom.js";
+import { arrange, h, icon, name, setText } from "./dom.js";
 import * as format from "./format.js";
 import { VirtualList } from "./virtual_list.js";
 
@@ -235,7 +235,10 @@ class FacilitiesPage {
       return;
     }
     const known = new Map([...changes.children].map((each) => [each.dataset.key, each]));
-    changes.replaceChildren(...latest.map((change) => known.get(change.key) ?? changeItem(change)));
+    arrange(
+      changes,
+      latest.map((change) => known.get(change.key) ?? changeItem(change)),
+    );
   }
 
   #tick() {

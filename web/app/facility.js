@@ -309,12 +309,23 @@ function section(title, content, controls = null) {
   return h("section", { class: "card", "aria-labelledby": id }, head, content);
 }
 
+const KEPT = "details, summary, .scroll";
+
+/** Draws anew; what was open, scrolled or focused stays so. */
 function draw(space, ...content) {
-  const wasOpen = space.querySelector("details")?.open;
+  const before = [...space.querySelectorAll(KEPT)].map((each) => ({
+    isOpen: each.open,
+    top: each.scrollTop,
+    hadFocus: each === document.activeElement,
+  }));
   space.replaceChildren(...content);
   space.dataset.drawn = "true";
-  const details = space.querySelector("details");
-  if (details && wasOpen) details.open = true;
+  [...space.querySelectorAll(KEPT)].forEach((each, index) => {
+    const { isOpen, top, hadFocus } = before[index] ?? {};
+    if (isOpen) each.open = true;
+    if (top) each.scrollTop = top;
+    if (hadFocus) each.focus({ preventScroll: true });
+  });
 }
 
 function unavailable(space, text) {

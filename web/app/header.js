@@ -151,7 +151,35 @@ function bannerMessage(pulse, signIn) {
   return null;
 }
 
-function menu({ pulse, signOut }, user) {
+const STATUS_KEY = "facility-pulse status";
+
+/** What this person says they do. */
+function ownStatus(panel, { pulse, claims }) {
+  let chosenAt = -Infinity;
+  const show = (agentStatus) => {
+    const input = panel.querySelector(`input[name="my-status"][value="${CSS.escape(agentStatus)}"]`);
+    if (!input) return;
+    input.checked = true;
+    sessionStorage.setItem(STATUS_KEY, agentStatus);
+  };
+  const choose = (agentStatus) => {
+    chosenAt = pulse.now();
+    show(agentStatus);
+    pulse.setStatus(agentStatus);
+  };
+  pulse.on("agent", ({ userId, agentStatus, since }) => {
+    // Which claim is the user id is the server's business.
+    // What was on its way when the person chose must not undo the choice.
+    if (Object.values(claims).includes(userId) && Date.parse(since) > chosenAt) show(agentStatus);
+  });
+  // Nobody tells a page that was reloaded; it says again what was chosen, and so cannot be wrong.
+  const stored = sessionStorage.getItem(STATUS_KEY);
+  if (stored && stored !== "available" && stored in format.AGENT_STATUS_NAMES) queueMicrotask(() => choose(stored));
+  return choose;
+}
+
+function menu(session, user) {
+  const { pulse, signOut } = session;
   const label = user.profile?.name || user.profile?.preferred_username || user.profile?.sub || "You";
   const status = h("span", { class: "quiet" });
   const dot = h("span", { class: "presence", "aria-hidden": "true" });
@@ -166,7 +194,7 @@ function menu({ pulse, signOut }, user) {
   panel.append(
     h("p", { class: "menu-name" }, h("bdi", {}, label), h("br"), status),
     radios("My status", "my-status", Object.entries(format.AGENT_STATUS_NAMES).slice(0, 3), "available", (value) =>
-      pulse.setStatus(value),
+      choose(value),
     ),
     radios(
       "Theme",
@@ -196,10 +224,7 @@ function menu({ pulse, signOut }, user) {
     setText(status, names[heartbeat]);
   };
   pulse.on("connection", update);
-  pulse.on("agent", ({ userId, agentStatus }) => {
-    const input = panel.querySelector(`input[name="my-status"][value="${CSS.escape(agentStatus)}"]`);
-    if (input && userId === user.profile?.sub) input.checked = true;
-  });
+  const choose = ownStatus(panel, session);
   update();
   return h("div", { class: "person-menu" }, button, panel);
 }

@@ -76,11 +76,13 @@ async function signIn(authentication) {
 function run(authentication, user) {
   // `details` keeps sessions and last seen current too, which messages do not tell.
   const pulse = connect({ api, getToken: authentication.getToken, details: true });
-  const { roles } = claimsOf(user.access_token);
+  const claims = claimsOf(user.access_token);
+  const { roles } = claims;
   const isAdmin = Array.isArray(roles) && roles.includes(ADMIN);
   const session = {
     pulse,
     user,
+    claims,
     isAdmin,
     world: new World(pulse),
     announce,

@@ -13,8 +13,9 @@ const LASTING = new Set([400, 403, 404, 405, 413, 415, 422]);
 /**
  * Sends heartbeats while it leads: of several tabs with one session only the one that holds the session's lock does.
  *
- * `options`: `address`, `sessionId`, `facilityId`, `lock` (name, null: none), `isShared` (a lock that is taken is waited
- * for; otherwise a new session is begun), `token({refused})`, `report(state)`.
+ * `options`: `address`, `sessionId`, `facilityId`, `agentStatus` (said with the first heartbeat), `lock` (name, null:
+ * none), `isShared` (a lock that is taken is waited for; otherwise a new session is begun), `token({refused})`,
+ * `report(state)`.
  * What it reports: `{state: "ok"|"failing"|"standby"|"paused"|"ended", …}` and `{state: "session", sessionId}`.
  */
 export class Beats {
@@ -35,6 +36,7 @@ export class Beats {
 
   constructor(options) {
     this.#options = { ...options };
+    this.#agentStatus = options.agentStatus ?? null;
   }
 
   /** Begins, or goes on after `pause`. */
@@ -84,6 +86,7 @@ export class Beats {
       if (await navigator.locks.request(lock, { ifAvailable: true }, take(false))) return;
       if (claim.signal.aborted) return;
       if (isShared) this.#report({ state: "standby" });
+      if (this.#agentStatus) this.#beat();
       const waiting = isShared ? claim.signal : AbortSignal.any([claim.signal, AbortSignal.timeout(CLAIM_WAIT)]);
       await navigator.locks.request(lock, { signal: waiting }, take(isShared));
     } catch (error) {

@@ -10,6 +10,9 @@ export class Heartbeats {
   #worker = null;
   #beats = null;
   #session;
+  #isReady = false;
+  #isBegun = false;
+  #isHeld = false;
   #hasBeaten = false;
   #leads = false;
   #listening = new AbortController();
@@ -42,8 +45,9 @@ export class Heartbeats {
     this.#worker.onmessage = ({ data }) => this.#hear(data);
   }
 
-  /** Runs a method of Beats, wherever they are. */
+  /** Runs a method of Beats, wherever they are; before they exist it is kept for their beginning. */
   command(name, ...values) {
+    if (!this.#isBegun) return this.#prepare(name, ...values);
     if (this.#worker) this.#worker.postMessage({ type: "command", name, values });
     else this.#beats?.[name](...values);
   }
@@ -62,9 +66,26 @@ export class Heartbeats {
     this.#session.forget();
   }
 
+  #prepare(name, value) {
+    if (name === "setStatus") this.#options.agentStatus = value;
+    if (name === "setFacility") this.#options.facilityId = value;
+    if (name === "pause") this.#isHeld = true;
+    if (name === "start") {
+      this.#isHeld = false;
+      if (this.#isReady) this.#begin();
+    }
+  }
+
+  #begin() {
+    this.#isBegun = true;
+    this.#worker.postMessage({ type: "begin", options: this.#beatOptions() });
+  }
+
   #beatOptions() {
-    const { address, facilityId, tabs } = this.#options;
+    const { address, facilityId, agentStatus = null, tabs } = this.#options;
+    this.#options.agentStatus = null; // said once: later ones come as commands
     return {
+      agentStatus,
       address,
       sessionId: this.sessionId,
       facilityId,
@@ -74,6 +95,7 @@ export class Heartbeats {
   }
 
   #beatHere() {
+    this.#isBegun = true;
     const token = (reason) => this.#tokens.get(reason);
     this.#beats = new Beats({ ...this.#beatOptions(), token, report: (state) => this.#heard(state) });
     this.#beats.start();
@@ -81,7 +103,8 @@ export class Heartbeats {
 
   async #hear(message) {
     if (message.type === "ready") {
-      this.#worker.postMessage({ type: "begin", options: this.#beatOptions() });
+      this.#isReady = true;
+      if (!this.#isHeld) this.#begin();
     } else if (message.type === "state") {
       this.#heard(message.state);
     } else if (message.type === "token") {
