@@ -172,11 +172,13 @@ async def test_a_day_is_cut_into_stretches(page: Page) -> None:
             const shown = (all) => all.map(({ status, start, end }) => `${status} ${(end - start) / 3600000}`);
             const now = { status: "online", version: 9, since: new Date(at(20)).toISOString() };
             return [
-                stretches([], null, at(0), at(24)),
-                stretches([], { ...now, version: 1 }, at(0), at(24)),
-                stretches([change(8, "offline", 10), change(7, "online", 4)], now, at(0), at(24)),
-                stretches([change(9, "online", 20)], { ...now, status: "offline", since: null }, at(0), at(24)),
-                stretches([change(7, "online", 4)], null, at(6), at(24)),
+                stretches([], [], at(0), at(24)),
+                stretches([], [{ ...now, version: 1 }], at(0), at(24)),
+                stretches([change(8, "offline", 10), change(7, "online", 4)], [now], at(0), at(24)),
+                stretches([change(9, "online", 20)], [{ ...now, status: "offline", since: null }], at(0), at(24)),
+                stretches([change(7, "online", 4)], [], at(6), at(24)),
+                stretches([change(7, "online", 4)], [{ ...now, version: 7 }, { ...now, version: 8, status: "offline" },
+                    { ...now, since: new Date(at(22)).toISOString() }], at(0), at(24)),
             ].map(shown);
         }"""
     )
@@ -186,4 +188,5 @@ async def test_a_day_is_cut_into_stretches(page: Page) -> None:
         ["offline 4", "online 6", "offline 10", "online 4"],
         ["offline 20", "online 4"],
         ["online 18"],
+        ["offline 4", "online 16", "offline 2", "online 2"],
     ]

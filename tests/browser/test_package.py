@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from playwright.async_api import expect
 
 from shared.web_files import FOLDER
@@ -39,3 +40,35 @@ async def test_the_example_page_works(window: Window, people: People) -> None:
     await expect(page.get_by_text("Dunmore Rehabilitation Centre: online")).to_be_visible()
     lines = (FOLDER / "example.js").read_text().splitlines() + (FOLDER / "example.html").read_text().splitlines()
     assert len(lines) <= 31
+
+
+async def test_the_page_of_the_documentation_works_as_it_is_printed(window: Window, people: People) -> None:
+    """Served from an origin of its own, as it would be under development; only the addresses are replaced."""
+    [text] = re.findall(r"```html\n(.*?)```", (FOLDER.parent / "docs/front-end.md").read_text(), re.DOTALL)
+    addresses = window.stack.addresses
+    page_text = text.replace("http://127.0.0.1:7071/api", addresses.api)
+    page_text = page_text.replace("http://127.0.0.1:7072", addresses.identity)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        if name:
+            return web.FileResponse(FOLDER / name)
+        return web.Response(text=page_text, content_type="text/html")
+
+    application = web.Application()
+    application.router.add_get(r"/{name:(pulse\.js|pulse/\w+\.js|)}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        page = await window.page()
+        await page.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+        await expect(page.get_by_role("status")).to_have_text("Live updates: live. Heartbeats: on.")
+        await expect(page.locator("#f-2")).to_contain_text(": online")
+        await expect(page.locator("#f-20")).to_have_text("Birchmoor Care Home: offline")
+        await people.come("u-20")
+        await expect(page.locator("#f-20")).to_have_text("Birchmoor Care Home: online")
+        await page.close()
+    finally:
+        await runner.cleanup()
+    assert len(text.splitlines()) <= 35

@@ -8,20 +8,16 @@ const HEIGHT = 100;
 
 /**
  * The stretches of one status between `from` and `to`, oldest first: `{status, start, end, reason}`.
- * `transitions` as the API gives them, newest first; `facility` is the present, which may be ahead of them.
+ * `transitions` as the API gives them, newest first; `seen` are states that came after them, oldest first, the last of
+ * which is the present.
  */
-export function stretches(transitions, facility, from, to) {
+export function stretches(transitions, seen, from, to) {
   const known = transitions
     .filter(({ at, status }) => Number.isFinite(Date.parse(at)) && (status === "online" || status === "offline"))
     .map(({ version, status, at, reason }) => ({ version, status, reason, start: Date.parse(at) }));
   const newest = known.reduce((most, { version }) => Math.max(most, version), -1);
-  if (facility?.since && facility.version > newest) {
-    known.push({
-      version: facility.version,
-      status: facility.status,
-      reason: facility.reason,
-      start: Date.parse(facility.since),
-    });
+  for (const { version, status, since, reason } of seen) {
+    if (since && version > newest) known.push({ version, status, reason, start: Date.parse(since) });
   }
   known.sort((one, other) => one.version - other.version);
   const first = known[0];

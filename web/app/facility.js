@@ -9,6 +9,7 @@ import { activityTable, changesTable } from "./tables.js";
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 const RELOAD = MINUTE;
+const MOST_PAGES = 10;
 /** How far back one looks: the whole, and one bar of it. */
 const RANGES = {
   hour: { title: "Last hour", short: "1 h", length: HOUR, step: MINUTE, granularity: "minute" },
@@ -217,8 +218,7 @@ class FacilityPage {
       new URLSearchParams({ from: new Date(start).toISOString(), to: new Date(to).toISOString() });
     await Promise.all([
       this.#show("history", ["timeline", "changes"], async () => {
-        const history = await this.#request(`/history?${between(from)}&limit=500`);
-        if (!Array.isArray(history.items)) throw new Error("Its answer cannot be read.");
+        const history = await this.#readHistory(between(from));
         if (range !== this.#range) return;
         this.#history = history;
         this.#drawPast();
@@ -231,6 +231,23 @@ class FacilityPage {
         if (range === this.#range) this.#drawActivity(items, start, to);
       }),
     ]);
+  }
+
+  /** The history of a range, page by page. */
+  async #readHistory(range) {
+    const read = async (cursor) => {
+      const page = await this.#request(`/history?${range}&limit=1000${cursor && `&cursor=${encodeURIComponent(cursor)}`}`);
+      if (!Array.isArray(page.items)) throw new Error("Its answer cannot be read.");
+      return page;
+    };
+    const history = await read("");
+    let { cursor } = history;
+    for (let pages = 1; cursor && pages < MOST_PAGES; pages++) {
+      const page = await read(cursor);
+      history.items.push(...page.items);
+      cursor = page.cursor;
+    }
+    return history;
   }
 
   /** A facility that is known for less than an hour would show next to nothing of a day. */
@@ -260,8 +277,8 @@ class FacilityPage {
     const to = this.#world.pulse.now();
     const { length, title } = this.#range;
     const from = to - length;
-    const facility = this.#facility;
-    const parts = stretches(items, facility, from, to);
+    const seen = [...(this.#world.entry(this.#facilityId)?.seen ?? []), this.#facility].filter(Boolean);
+    const parts = stretches(items, seen, from, to);
     const changes = parts.filter(({ version }) => version !== undefined && version > 0);
     const share = typeof uptime === "number" ? format.formatShare(uptime) : "not known";
     setText(this.#parts.uptime, share);

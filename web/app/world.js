@@ -5,6 +5,8 @@ import { statusOf } from "./format.js";
 
 const PAUSE = 100;
 const KEPT_CHANGES = 30;
+/** What the API's history does not have yet: it is complete up to the last minute. */
+const KEPT_STATES = 20;
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /** Follows a Pulse; `onchange(listener)` is called at most ten times a second, however much changes. */
@@ -103,6 +105,7 @@ export class World {
         this.changes.unshift({ facility, key: `${facilityId} ${facility.version}` });
         this.changes.length = Math.min(this.changes.length, KEPT_CHANGES);
         entry.changedAt = performance.now();
+        entry.seen = [...(entry.seen ?? []), held].slice(-KEPT_STATES);
       }
       entry.facility = facility;
       entry.status = statusOf(facility);
