@@ -62,6 +62,9 @@ async def test_no_page_violates_wcag(window: Window, people: People, scheme: str
         await page.goto(f"{window.stack.addresses.dashboard}/{address}")
         await expect(page.locator(".is-stale .badge").first).to_be_visible()
         assert await violations(page) == []
+    end = await page.locator(".person").bounding_box()
+    assert end is not None
+    assert end["x"] + end["width"] <= width["width"] - 14, "the header has room for every state"
 
 
 async def test_pages_without_a_sign_in(window: Window) -> None:

@@ -56,11 +56,12 @@ const STATES = {
 
 function connectionState(pulse) {
   const word = h("span", {});
+  const wait = h("span", { class: "wait" });
   const element = h(
     "span",
     { class: "connection", title: "" },
     h("span", { class: "dot", "aria-hidden": "true" }),
-    word,
+    h("span", { class: "word" }, word, wait),
   );
   let retryAt = null;
   let last = null;
@@ -78,8 +79,8 @@ function connectionState(pulse) {
       element.dataset.state = isStale && state === "live" ? "stale" : state;
       view.text = isStale && state === "live" ? "Outdated" : STATES[state];
       const seconds = retryAt === null ? 0 : Math.ceil((retryAt - Date.now()) / 1000);
-      const wait = state === "reconnecting" && seconds > 1 ? ` in ${seconds} s` : "";
-      setText(word, view.text + wait);
+      setText(word, view.text);
+      setText(wait, state === "reconnecting" && seconds > 1 ? ` in ${seconds} s` : "");
       element.title = error ? `${error.message} ${error.detail}`.trim() : "";
     },
   };
