@@ -1,5 +1,6 @@
 """The dashboard as people use it."""
 
+import asyncio
 import re
 
 from playwright.async_api import Locator, Page, Route, expect
@@ -110,6 +111,33 @@ async def test_a_facilitys_page_is_live(window: Window, people: People) -> None:
     await expect(page.locator(".now-since")).not_to_have_text(first or "")
 
 
+async def test_a_facilitys_past_is_drawn_and_told_in_words(window: Window, people: People) -> None:
+    page = await window.dashboard("u-1", admin=True)
+    await people.come("u-32")
+    await page.goto(f"{window.stack.addresses.dashboard}/#/facilities/f-32")
+    await expect(page.locator(".now .badge")).to_have_text("Online")
+    await people.fall_silent("u-32")
+    await expect(page.locator(".now .badge")).to_have_text("Offline")
+    await expect(page.locator(".now")).to_contain_text("went silent")
+    await expect(page.locator(".timeline rect.is-online title")).to_contain_text("Online")
+    await expect(page.locator(".timeline rect.is-offline")).to_have_count(1)
+    rows = page.get_by_role("region", name=re.compile("^Changes")).locator("tbody tr")
+    await expect(rows).to_contain_text(["went silent", "signed in"])
+    # What SQL has by now, after the monitor's next run.
+    await asyncio.sleep(3)
+    await page.reload()
+    await expect(rows).to_contain_text(["went silent", "signed in"])
+    await expect(page.locator("dd").nth(2)).to_have_text(re.compile(r"^\d+\.\d %$"))
+    for title in ("Time online", "Heartbeats", "Sessions started"):
+        drawing = page.get_by_role("img", name=re.compile(f"^{title}: "))
+        await expect(drawing.locator("rect[height='0']")).not_to_have_count(await drawing.locator("rect").count())
+        await expect(drawing).not_to_have_attribute("aria-label", f"{title}: none")
+    await page.get_by_role("radio", name="Last 24 hours").check()
+    await expect(page.get_by_text("Uptime, 24 h")).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile("^People: "))).to_be_visible()
+    await expect(page.get_by_role("img", name=re.compile("^Last 24 hours: online .* 2 changes"))).to_be_visible()
+
+
 async def test_stopped_hosts_are_told_by_the_page_itself(window: Window, stack: Stack) -> None:
     page = await window.dashboard("u-1", admin=True)
     await expect(page.locator("#banner")).to_be_hidden()
@@ -145,6 +173,25 @@ async def test_signing_out_forgets_the_tokens(window: Window) -> None:
     assert await page.evaluate("sessionStorage.length") == 0
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_label("User id")).to_be_visible()
+
+
+async def test_a_sign_in_that_has_lapsed_is_told_and_renewed_by_a_click(window: Window) -> None:
+    page = await window.dashboard("u-1")
+
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=401, content_type="application/problem+json", body='{"code":"unauthenticated"}')
+
+    async def no_longer(route: Route) -> None:
+        await route.fulfill(status=400, content_type="application/json", body='{"error":"invalid_grant"}')
+
+    await page.context.route(re.compile("/api/(heartbeat|regions|negotiate)"), refuse)
+    await page.context.route(f"{window.stack.addresses.identity}/token", no_longer)
+    await expect(page.locator("#banner")).to_contain_text("Your sign-in has lapsed.")
+    await page.context.unroute_all()
+    await page.get_by_role("button", name="Sign in again").click()
+    await page.get_by_role("button", name=re.compile("u-1$")).click()
+    await expect(page.locator(".connection")).to_have_text("Live")
+    await expect(page.locator("#banner")).to_be_hidden()
 
 
 async def test_a_refused_sign_in_is_explained(window: Window) -> None:

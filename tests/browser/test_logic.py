@@ -69,6 +69,64 @@ async def test_tokens_are_asked_for_once_by_however_many(page: Page) -> None:
     assert asked == [["first"] * 3, ["second"] * 2, "second", 2]
 
 
+async def test_heartbeats_are_jittered_and_a_wake_does_not_wait_for_the_backoff(page: Page) -> None:
+    """Which delays the timers are given, with the least and the greatest chance."""
+    delays = await run(
+        page,
+        "beats",
+        """const wait = () => new Promise((resolve) => realTimeout(resolve, 20));
+        const realTimeout = window.setTimeout;
+        const body = JSON.stringify({ sessionId: "s", intervalSeconds: 10, ttlSeconds: 30 });
+        const answers = { ok: () => new Response(body, { status: 202 }), down: () => { throw new TypeError("down"); } };
+        const delaysOf = async (answer, chance, then = () => 0) => {
+            const delays = [];
+            window.fetch = async () => answers[answer]();
+            Math.random = () => chance;
+            window.setTimeout = (_, delay) => (delays.push(delay), 0);
+            const token = async () => "t";
+            const beats = new m.Beats({ address: "", sessionId: "s", lock: null, token, report() {} });
+            beats.start();
+            await wait();
+            then(beats);
+            window.setTimeout = realTimeout;
+            return delays.map(Math.round);
+        };
+        return [await delaysOf("ok", 0), await delaysOf("ok", 1), await delaysOf("ok", 1, (beats) => beats.wake()),
+            await delaysOf("down", 1), await delaysOf("down", 1, (beats) => beats.wake())];""",
+    )
+    assert delays == [[9_000], [11_000], [11_000], [2_000], [2_000, 300]]
+
+
+async def test_a_pages_life_reaches_its_heartbeats(page: Page) -> None:
+    """With a worker that only listens: what each event of the page has it do, and what the page sends itself."""
+    told = await run(
+        page,
+        "heartbeats",
+        """const posted = [], sent = [];
+        let worker;
+        window.Worker = class {
+            constructor() { worker = this; }
+            terminate() {}
+            postMessage(each) { posted.push(each); }
+        };
+        window.fetch = async (url, options) => { sent.push([url, options.keepalive, JSON.parse(options.body)]); };
+        const options = { address: "https://x.example/api", sessionId: "s", facilityId: null, tabs: "shared" };
+        const heartbeats = new m.Heartbeats(options, { current: "t" }, () => {});
+        heartbeats.start();
+        heartbeats.command("setStatus", "busy");
+        worker.onmessage({ data: { type: "ready" } });
+        worker.onmessage({ data: { type: "state", state: { state: "ok", leads: true } } });
+        for (const event of ["online", "focus"]) dispatchEvent(new Event(event));
+        for (const event of ["resume", "visibilitychange"]) document.dispatchEvent(new Event(event));
+        dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }));
+        dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+        dispatchEvent(new PageTransitionEvent("pageshow", { persisted: false }));
+        return [posted[0].options.agentStatus, posted.slice(1).map(({ name }) => name), sent];""",
+    )
+    leave = ["https://x.example/api/heartbeat", True, {"sessionId": "s", "leaving": True}]
+    assert told == ["busy", ["wake", "wake", "wake", "wake", "pause", "start"], [leave]]
+
+
 REGION = """
     const at = (second) => `2026-11-21T07:00:0${second}.000Z`;
     const item = (id, version, status = "online") =>

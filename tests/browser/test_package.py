@@ -11,7 +11,7 @@ from aiohttp import web
 from playwright.async_api import expect
 
 from shared.web_files import FOLDER
-from tests.browser.conftest import Window
+from tests.browser.conftest import Window, when
 from tests.browser.people import People
 
 
@@ -30,6 +30,27 @@ def test_modules_of_the_package_import_only_each_other() -> None:
     for path in (FOLDER / "pulse.js", *(FOLDER / "pulse").iterdir()):
         for target in re.findall(r'(?:from|import|URL\()\s*"([^"]+)"', path.read_text()):
             assert (path.parent / target).resolve().is_relative_to(FOLDER / "pulse"), (path.name, target)
+
+
+async def test_the_types_name_what_there_is(window: Window) -> None:
+    text = (FOLDER / "pulse.d.ts").read_text()
+    interfaces = dict(re.findall(r"export interface (\w+) \{\n(.*?)\n\}", text, re.DOTALL))
+    members = {
+        name: set(re.findall(r"^  (?:readonly )?(\w+)[<(?:]", body, re.MULTILINE)) for name, body in interfaces.items()
+    }
+    page = await window.page()
+    await window.pulse(page, "u-1", "{ heartbeat: false }")
+    await when(page, "window.pulse?.connection.state === 'live' && pulse.facility('f-1')")
+    shown = "Object.getOwnPropertyNames(Object.getPrototypeOf(pulse)).filter((name) => name !== 'constructor')"
+    assert set(await page.evaluate(shown)) == members["Pulse"]
+    assert set(await page.evaluate("Object.keys(pulse.connection)")) == members["Connection"]
+    assert set(await page.evaluate("Object.keys(pulse.stale)")) == members["Stale"]
+    assert set(await page.evaluate("Object.keys(pulse.facility('f-1'))")) == members["Facility"]
+    assert members["Region"] == set(await page.evaluate("Object.keys(pulse.regions.get('r-1'))"))
+    source = (FOLDER / "pulse.js").read_text()
+    assert set(re.findall(r'#emit\("(\w+)"', source)) | {"connection"} == members["PulseEvents"]
+    [defaults] = re.findall(r"const DEFAULTS = \{(.*?)\};", source, re.DOTALL)
+    assert set(re.findall(r"(\w+):", defaults)) | {"api", "getToken"} == members["ConnectOptions"]
 
 
 async def test_the_example_page_works(window: Window, people: People) -> None:
