@@ -78,7 +78,9 @@ async def test_an_alert_names_the_facility_and_goes_with_its_recovery(window: Wi
     await told.get_by_role("link").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(facility["name"])
     await expect(told).to_be_visible()
-    await page.evaluate("window.setTimeout = ((real) => (run, ms) => real(run, ms === 30000 ? 2000 : ms))(setTimeout)")
+    await page.evaluate(
+        "() => { const real = setTimeout; window.setTimeout = (run, ms) => real(run, ms === 30000 ? 2000 : ms); }"
+    )
     await people.come("u-39")
     await expect(told).to_contain_text("online again since")
     await expect(told).to_have_count(0)

@@ -113,10 +113,10 @@ async def test_a_facilitys_page_is_live(window: Window, people: People) -> None:
 
 async def test_a_facilitys_past_is_drawn_and_told_in_words(window: Window, people: People) -> None:
     page = await window.dashboard("u-1", admin=True)
-    await people.come("u-32")
-    await page.goto(f"{window.stack.addresses.dashboard}/#/facilities/f-32")
+    await people.come("u-40")
+    await page.goto(f"{window.stack.addresses.dashboard}/#/facilities/f-40")
     await expect(page.locator(".now .badge")).to_have_text("Online")
-    await people.fall_silent("u-32")
+    await people.fall_silent("u-40")
     await expect(page.locator(".now .badge")).to_have_text("Offline")
     await expect(page.locator(".now")).to_contain_text("went silent")
     await expect(page.locator(".timeline rect.is-online title")).to_contain_text("Online")
