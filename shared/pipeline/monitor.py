@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from shared import metrics, telemetry
 from shared.broadcast.broadcaster import Broadcaster
+from shared.domain.alert import AnnouncedAlert
 from shared.domain.facility import FacilityChange
 from shared.domain.session import EndedSession
 from shared.errors import PulseError
@@ -94,7 +95,7 @@ class SessionMonitor:
             group = StreamGroup(client, name, streams)
             return Projection(group, parse, apply, SettingAside(client, group, dead_letters), self._lease)
 
-        self._history: Projection[FacilityChange | StaleMark] = projection(
+        self._history: Projection[FacilityChange | StaleMark | AnnouncedAlert] = projection(
             SQL, change_streams, history_record, self._record
         )
         self._connectivity = projection(CORE, change_streams, connectivity, self._update_connectivity)
@@ -160,10 +161,12 @@ class SessionMonitor:
             self._migrated.add(role)
         return True
 
-    async def _record(self, records: Sequence[FacilityChange | StaleMark]) -> int:
+    async def _record(self, records: Sequence[FacilityChange | StaleMark | AnnouncedAlert]) -> int:
         changes = [record for record in records if isinstance(record, FacilityChange)]
         marks = [record for record in records if isinstance(record, StaleMark)]
+        alerts = [record for record in records if isinstance(record, AnnouncedAlert)]
         await asyncio.to_thread(self._monitor.record_stale, marks)
+        await asyncio.to_thread(self._monitor.record_alerts, alerts)
         return await asyncio.to_thread(self._monitor.record_changes, changes)
 
     async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from shared.domain.alert import AnnouncedAlert
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.errors import StoreError
 from shared.registry.lease import Lease
 from shared.store.ports import StaleMark
-from shared.stream.entries import StaleEntry, StatusEntry, UnknownEntryError, parse_change
+from shared.stream.entries import AlertEntry, StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
 from shared.stream.isolating import isolate
 from shared.stream.setting_aside import SettingAside
@@ -81,15 +82,15 @@ class Projection[T]:
         return [(entry, error) for (entry, _), error in outcome.refused]
 
 
-def history_record(fields: Mapping[str, str]) -> FacilityChange | StaleMark | None:
-    """Returns what a `changes` entry adds to the history; None for other announcements. Raises UnknownEntryError."""
+def history_record(fields: Mapping[str, str]) -> FacilityChange | StaleMark | AnnouncedAlert:
+    """Returns what a `changes` entry adds to the private database. Raises UnknownEntryError."""
     match parse_change(fields):
         case StatusEntry(change):
             return change
         case StaleEntry(stale, since, cause):
             return StaleMark(stale, since, cause)
-        case _:
-            return None
+        case AlertEntry(facility_id, state, since, at):
+            return AnnouncedAlert(facility_id, state, since, at)
 
 
 def connectivity(fields: Mapping[str, str]) -> FacilityChange | None:

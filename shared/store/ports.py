@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shared.domain.activity import ActivityHour
+from shared.domain.alert import AnnouncedAlert
 from shared.domain.directory import Directory
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.session import EndedSession
@@ -78,6 +79,12 @@ class MonitorStore(Protocol):
 
     def record_stale(self, marks: Sequence[StaleMark]) -> None:
         """Keeps when the pipeline was stale, from marks in the order they were made; a repetition changes nothing."""
+
+    def record_alerts(self, alerts: Sequence[AnnouncedAlert]) -> None:
+        """Keeps the newest announcement of each facility and state; any order and repetition give the same rows."""
+
+    def announced_alerts(self) -> list[AnnouncedAlert]:
+        """Returns what `record_alerts` has kept."""
 
     def facility_states(self) -> list[FacilityState]:
         """Returns the newest recorded state of every facility that has ever been online (sessions = 0)."""
