@@ -150,6 +150,10 @@ class SessionMonitor:
             return False
         directory = await asyncio.to_thread(self._core.read_directory)
         departures = await self._publisher.publish(directory, fingerprint)
+        arrivals = [each.facility_id for each in departures if not each.region_id]
+        # Of many new facilities at once there is nothing to tell.
+        unheard = {state.facility_id for state in await self._registry.facility_states(arrivals) if not state.since}
+        departures = [each for each in departures if each.region_id or each.facility_id not in unheard]
         if departures:
             await self._registry.depart(departures, self._now())
             self._broadcaster.wake()

@@ -124,7 +124,10 @@ class DirectoryCache:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A facility that is gone from a region; `moved`: it is in another one now."""
+    """A facility that is gone from a region; `moved`: it is in another one now.
+
+    Without a region ("") it was in none: it is new, or has returned.
+    """
 
     facility_id: str
     region_id: str
@@ -146,7 +149,7 @@ class DirectoryPublisher:
         return text(value) if published is not None and value is not None else None
 
     async def publish(self, directory: Directory, fingerprint: str) -> list[Departure]:
-        """Puts a directory in force for every process; returns the facilities that left their region by it.
+        """Puts a directory in force for every process; returns the facilities that left or found a region by it.
 
         Users who left or joined regions are written to the stream of moves, before the directory is in force: what a
         crash repeats is harmless, what it forgot would stay untold.
@@ -175,11 +178,14 @@ class DirectoryPublisher:
                     pipe.expire(key(int(old)), _OLD_GENERATION_SECONDS)
                 await pipe.execute()
         after = (await self._cache.view()).facilities
-        return [
+        gone = [
             Departure(entry.facility_id, entry.region_id, moved=entry.facility_id in after)
             for entry in before.values()
             if entry.facility_id not in after or after[entry.facility_id].region_id != entry.region_id
         ]
+        # Nothing is known to have been absent where no directory was in force.
+        found = after.keys() - before.keys() if before else ()
+        return gone + [Departure(facility_id, "", moved=True) for facility_id in sorted(found)]
 
     async def _next_generation(self) -> int:
         counter = f"{keys.DIRECTORY_GENERATION}:next"

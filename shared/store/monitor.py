@@ -13,6 +13,8 @@ from shared.store.database import Database, Record, Transaction
 from shared.store.migrating import apply_missing
 from shared.store.ports import EndedId, StaleMark
 
+JOINED = "joined"
+"""The history's reason where a facility came to a region and nothing else changed; `read_history` leaves it out."""
 _ROLE = "monitor"
 
 
@@ -36,7 +38,8 @@ class SqlMonitorStore:
         history: dict[tuple[str, int], Record] = {}
         newest: dict[str, FacilityChange] = {}
         for change in changes:
-            history.setdefault((change.facility_id, change.version), _transition(change))
+            reason = JOINED if change.again else change.reason
+            history.setdefault((change.facility_id, change.version), {**_transition(change), "reason": reason})
             if change.status is FacilityStatus.REMOVED:
                 continue
             held = newest.get(change.facility_id)

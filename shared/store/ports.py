@@ -65,7 +65,7 @@ class MonitorStore(Protocol):
         """Appends changes to the history, moves `facility_status` up to the newest; returns the rows that were new.
 
         Any order and any repetition give the same rows. A removal is in the history, so that no version is missing
-        there, but it is no state of a facility.
+        there, but it is no state of a facility; what was told again is there with the reason `joined`.
         """
 
     def raise_states(self, states: Sequence[FacilityState]) -> None:

@@ -85,6 +85,7 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry | AlertE
                     version=_count(fields["version"]),
                     sessions=_count(fields["sessions"]),
                     reason=_reason(fields["reason"]),
+                    again=fields.get("again") == "1",
                 )
                 return StatusEntry(change, fields.get("region"))
             case "stale":

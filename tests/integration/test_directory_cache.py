@@ -74,6 +74,13 @@ async def test_facilities_that_leave_a_region_are_reported(redis: Redis) -> None
     ]
 
 
+async def test_facilities_that_come_from_no_region_are_reported_unless_no_directory_was_known(redis: Redis) -> None:
+    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    fewer = directory({"f-1": "c-1", "f-3": "c-2"}, {})
+    assert await publisher.publish(fewer, "1") == []
+    assert await publisher.publish(FIRST, "2") == [Departure("f-2", "", moved=True)]
+
+
 async def test_an_old_generation_goes_away_by_itself(redis: Redis) -> None:
     cache = DirectoryCache(redis)
     publisher = DirectoryPublisher(redis, cache)

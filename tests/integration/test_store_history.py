@@ -1,6 +1,7 @@
 """What the API reads of the private database, and who may read it, the same in both dialects."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_a_departure_from_a_region_is_no_transition(writer: SqlMonitorStore, rea
     writer.record_changes([*changes("f-1", T0), gone, *changes("f-1", T0 + 10, first=3)])
     assert versions(reader.transitions("f-1", Span(T0, T0 + 99), before=HIGHEST, limit=9)) == [3, 1]
     assert reader.online_time("f-1", [Span(T0 + 5, T0 + 25), Span(T0 + 45, T0 + 50)]) == {T0 + 5: 20, T0 + 45: 5}
+    moved = [
+        *changes("f-3", T0),
+        FacilityChange("f-3", FacilityStatus.REMOVED, T0, 2, 0, "removed"),
+        replace(changes("f-3", T0, first=3)[0], again=True),
+        FacilityChange("f-3", FacilityStatus.OFFLINE, T0 + 50, 4, 0, "left"),
+    ]
+    writer.record_changes(moved)
+    assert versions(reader.transitions("f-3", Span(T0, T0 + 99), before=HIGHEST, limit=9)) == [4, 1]
+    assert reader.online_time("f-3", [Span(T0, T0 + 99)]) == {T0: 50}
     never = FacilityChange("f-2", FacilityStatus.REMOVED, T0, 1, 0, "removed")
     writer.record_changes([never, *changes("f-2", T0 + 5, first=2)])
     assert reader.known_since("f-2") is None

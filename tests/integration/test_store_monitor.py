@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,21 @@ def test_a_removal_is_in_the_history_and_no_state(store: SqlMonitorStore, addres
         (1, "online", "heartbeat"),
         (2, "removed", "removed"),
         (3, "online", "heartbeat"),
+    ]
+
+
+def test_what_a_region_is_told_again_is_a_row_of_its_own_kind_and_raises_the_state(
+    store: SqlMonitorStore, address: str
+) -> None:
+    again = replace(online("f-1", 3, T0), again=True)
+    store.record_changes([online("f-1", 1, T0), FacilityChange("f-1", FacilityStatus.REMOVED, T0, 2, 0, "removed")])
+    assert store.record_changes([again]) == 1
+    assert store.record_changes([again]) == 0
+    assert [(state.version, state.reason) for state in store.facility_states()] == [(3, "heartbeat")]
+    assert history(address, "f-1") == [
+        (1, "online", "heartbeat"),
+        (2, "removed", "removed"),
+        (3, "online", "joined"),
     ]
 
 
