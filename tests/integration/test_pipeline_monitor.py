@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.broadcast.snapshots import facility_item
 from shared.domain.directory import Directory, Facility
 from shared.domain.facility import FacilityChange
@@ -15,7 +16,7 @@ from shared.domain.instants import to_iso
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
 from shared.requests import HistoryQuery
-from shared.stream.group import SQL
+from shared.stream import group
 from tests.integration.pipeline_world import DIRECTORY, GRACE, TTL, World, make_world
 
 HISTORY = "SELECT facility_id, version, status, at, reason FROM facility_status_history ORDER BY facility_id, version"
@@ -211,7 +212,7 @@ async def test_a_monitor_that_dies_between_commit_and_acknowledgement_repeats_wi
         with pytest.raises(DependencyUnavailableError):
             await world.monitor.run()
     stream = keys.partition_of("f-1").changes if step == "record_changes" else keys.partition_of("f-1").ended
-    assert (await redis.xpending(stream, SQL))["pending"] > 0
+    assert (await redis.xpending(stream, group.SQL))["pending"] > 0
 
     successor = make_world(redis, tmp_path)
     result = await successor.monitor.run()
@@ -221,7 +222,7 @@ async def test_a_monitor_that_dies_between_commit_and_acknowledgement_repeats_wi
         ("f-1", 2, "offline", ended, "left"),
     ]
     assert world.monitor_rows(LOG) == [("u-1", "s", "f-1", started, ended, "left")]
-    assert (await redis.xpending(stream, SQL))["pending"] == 0
+    assert (await redis.xpending(stream, group.SQL))["pending"] == 0
     await successor.close()
 
 
@@ -260,3 +261,15 @@ async def test_one_monitor_runs_at_a_time(world: World) -> None:
     assert (await world.monitor.run()).changes == 0
     await world.redis.delete(keys.MONITOR_LEASE)
     assert (await world.monitor.run()).changes == 2
+
+
+async def test_a_run_measures_what_waits_in_the_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, tuple[int, dict[str, tuple[int, float]]]] = {}
+    monkeypatch.setattr(metrics, "surveyed", lambda stream, *values: found.update({stream: values}))
+    await world.redis.set(keys.BROADCAST_LEASE, "a broadcaster that is behind", px=60_000)
+    await one_life(world)
+    await world.monitor.run()
+    entries, groups = found["changes"]
+    assert entries == 2
+    assert {name: waiting for name, (waiting, _) in groups.items()} == {group.BROADCAST: 2, group.CORE: 0, group.SQL: 0}
+    assert found["ended"] == (1, {group.SQL: (0, 0)})
