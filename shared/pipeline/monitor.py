@@ -25,6 +25,7 @@ from shared.registry.ended_ids import KEEP_MS
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.store.ports import CoreStore, EndedId, MonitorStore, StaleMark
+from shared.stream.deaths import DeathWatch
 from shared.stream.entries import parse_ended
 from shared.stream.group import CORE, SQL, StreamGroup
 from shared.stream.setting_aside import SettingAside
@@ -93,7 +94,8 @@ class SessionMonitor:
             apply: Callable[[Sequence[T]], Awaitable[int]],
         ) -> Projection[T]:
             group = StreamGroup(client, name, streams)
-            return Projection(group, parse, apply, SettingAside(client, group, dead_letters), self._lease)
+            aside = SettingAside(client, group, dead_letters)
+            return Projection(group, parse, apply, aside, DeathWatch(client, name, aside), self._lease)
 
         self._history: Projection[FacilityChange | StaleMark | AnnouncedAlert] = projection(
             SQL, change_streams, history_record, self._record

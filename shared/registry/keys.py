@@ -84,6 +84,11 @@ def refusals(group: str) -> str:
     return f"refusals:{group}"
 
 
+def under_way(group: str) -> str:
+    """Hash, `stream entry-id` to how many processes began to handle that entry again and did not come to an end."""
+    return f"under-way:{group}"
+
+
 def alert_sequence(alert_id: str) -> str:
     """The number under which an alert went to its region."""
     return f"alert-sequence:{alert_id}"
