@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from itertools import batched
+from itertools import batched, islice
 
 from redis.asyncio import Redis
 
@@ -117,9 +117,11 @@ class AgentUpkeep:
 
     async def _compare_sessions(self, view: DirectoryView) -> set[tuple[str, str]]:
         """Returns (facility, user) where agents do not know all sessions of the next facilities in turn."""
-        everywhere = [(facility_id, partition_of(facility_id)) for facility_id in view.facilities]
-        everywhere += [(UNASSIGNED, partition) for partition in keys.ALL_PARTITIONS]
-        chosen = everywhere[self._facilities_at : self._facilities_at + FACILITIES]
+        # Only those in turn are looked at: there may be tens of thousands.
+        turn, nowhere = slice(self._facilities_at, self._facilities_at + FACILITIES), len(view.facilities)
+        chosen = [(each, partition_of(each)) for each in islice(view.facilities, turn.start, turn.stop)]
+        unassigned = keys.ALL_PARTITIONS[max(0, turn.start - nowhere) : max(0, turn.stop - nowhere)]
+        chosen += [(UNASSIGNED, partition) for partition in unassigned]
         self._facilities_at = self._facilities_at + FACILITIES if len(chosen) == FACILITIES else 0
         differing: set[tuple[str, str]] = set()
         present = await self._present(chosen)
