@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.domain.activity import ActivityHour
+from shared.domain.activity import ActivityHour, Counts
 from shared.domain.alert import AnnouncedAlert
 from shared.domain.directory import Directory
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
@@ -137,6 +137,9 @@ class HistoryStore(Protocol):
 
     def activity(self, facility_id: str, span: Span) -> list[ActivityHour]:
         """Returns the recorded hours of a facility that begin in `span`."""
+
+    def activity_sums(self, facility_ids: Sequence[str], span: Span) -> dict[int, Counts]:
+        """Returns what was counted at these facilities together, by the start of each hour that begins in `span`."""
 
     def close(self) -> None:
         """Closes the connection; the next call opens another."""

@@ -19,6 +19,7 @@ ROUTES = {
     "negotiate": "negotiate",
     "regions": "regions",
     "region_facilities": "regions/{regionId}/facilities",
+    "region_activity": "regions/{regionId}/activity",
     "facility": "facilities/{facilityId}",
     "agents": "agents",
     "agent_status": "agents/{userId}/status",

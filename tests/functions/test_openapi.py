@@ -25,6 +25,7 @@ CALLS = {
     ("post", "/negotiate"),
     ("get", "/regions"),
     ("get", "/regions/{regionId}/facilities"),
+    ("get", "/regions/{regionId}/activity"),
     ("get", "/facilities/{facilityId}"),
     ("get", "/facilities/{facilityId}/history"),
     ("get", "/facilities/{facilityId}/activity"),

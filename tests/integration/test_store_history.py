@@ -223,6 +223,22 @@ def test_of_two_accounts_of_an_hour_the_later_stays_whatever_the_order(
     assert reader.activity("f-1", Span(NOON, NOON + 1)) == [accounts[3]]
 
 
+def test_activity_of_several_facilities_adds_up_by_hour(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
+    writer.record_activity(
+        [
+            ActivityHour("f-1", NOON, 1, {0: Counts(3, 1), 59: Counts(1, 0, 0, 0, 2)}),
+            ActivityHour("f-1", NOON, 2, {0: Counts(1)}),
+            ActivityHour("f-2", NOON, 1, {7: Counts(10, 5, 1, 1)}),
+            ActivityHour("f-2", NOON + HOUR, 1, {7: Counts(1)}),
+            ActivityHour("F-1", NOON, 1, {7: Counts(1000)}),
+            ActivityHour("f-1", NOON + 2 * HOUR, 1, {0: Counts(1000)}),
+        ]
+    )
+    span = Span(NOON, NOON + 2 * HOUR)
+    assert reader.activity_sums(["f-1", "f-2", "f-3"], span) == {NOON: Counts(15, 6, 1, 1, 2), NOON + HOUR: Counts(1)}
+    assert reader.activity_sums([], span) == {}
+
+
 def test_a_view_tells_activity_by_minute_hour_and_day(writer: SqlMonitorStore, address: str) -> None:
     writer.record_activity(
         [
