@@ -147,19 +147,27 @@ class SessionMonitor:
 
     async def refresh_directory(self) -> bool:
         """Publishes the core database's directory if it differs from what is in force; returns whether it did."""
+        # Those that an earlier run did not come to.
+        await self._announce_departures()
         fingerprint = await asyncio.to_thread(self._core.directory_fingerprint)
         if fingerprint == await self._publisher.fingerprint():
             return False
         directory = await asyncio.to_thread(self._core.read_directory)
-        departures = await self._publisher.publish(directory, fingerprint)
+        await self._publisher.publish(directory, fingerprint)
+        await self._announce_departures()
+        return True
+
+    async def _announce_departures(self) -> None:
+        departures = await self._publisher.departures()
+        if not departures:
+            return
         arrivals = [each.facility_id for each in departures if not each.region_id]
         # Of many new facilities at once there is nothing to tell.
         unheard = {state.facility_id for state in await self._registry.facility_states(arrivals) if not state.since}
         departures = [each for each in departures if each.region_id or each.facility_id not in unheard]
-        if departures:
-            await self._registry.depart(departures, self._now())
-            self._broadcaster.wake()
-        return True
+        await self._registry.depart(departures, self._now())
+        await self._publisher.departed()
+        self._broadcaster.wake()
 
     async def _prepare(self, role: str, migrate: Callable[[], list[str]]) -> bool:
         if role not in self._migrated:

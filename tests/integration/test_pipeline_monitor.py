@@ -273,3 +273,25 @@ async def test_a_run_measures_what_waits_in_the_streams(world: World, monkeypatc
     assert entries == 2
     assert {name: waiting for name, (waiting, _) in groups.items()} == {group.BROADCAST: 2, group.CORE: 0, group.SQL: 0}
     assert found["ended"] == (1, {group.SQL: (0, 0)})
+
+
+async def test_a_departure_that_could_not_be_announced_is_announced_by_the_next_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.beat("u-1")
+    await world.monitor.run()
+    world.core_store.replace_directory(without("f-1"))
+    with monkeypatch.context() as patch:
+
+        async def away(*_: object) -> int:
+            raise DependencyUnavailableError("redis")
+
+        patch.setattr(world.registry, "depart", away)
+        with pytest.raises(DependencyUnavailableError):
+            await world.monitor.run()
+    for _ in range(2):
+        await world.monitor.run()
+    assert [row[0] for row in world.monitor_rows("SELECT status FROM facility_status_history ORDER BY version")] == [
+        "online",
+        "removed",
+    ]
