@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from redis.asyncio import Redis
 
 from shared import metrics, telemetry
+from shared.domain.facility import FacilityStatus
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 from shared.registry.registry import Registry
@@ -116,7 +117,8 @@ class StreamBounds:
                 # To be set aside by whoever reads it.
                 kept.append(fields)
                 continue
-            if isinstance(parsed, StatusEntry):
+            # A departure is for a region that nothing newer of the facility goes to.
+            if isinstance(parsed, StatusEntry) and parsed.change.status is not FacilityStatus.REMOVED:
                 statuses.append((parsed.change, fields))
             elif untold is not None and int(entry_id.partition("-")[0]) >= untold:
                 kept.append(fields)
