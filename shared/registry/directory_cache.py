@@ -151,7 +151,8 @@ class DirectoryPublisher:
     async def departures(self) -> list[Departure]:
         """Returns the facilities that left or found a region by the directory in force and are not announced yet."""
         with redis_errors():
-            generation, noted = await self._client.mget(keys.DIRECTORY_GENERATION, keys.DEPARTURES)
+            noted = await self._client.get(keys.DEPARTURES)
+            generation = await self._client.get(keys.DIRECTORY_GENERATION)
         if generation is None or noted is None:
             return []
         of_generation, rows = json.loads(noted)

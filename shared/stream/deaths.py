@@ -70,7 +70,7 @@ class DeathWatch:
     async def over(self, part: Part) -> AsyncIterator[None]:
         """Notes a part as under way, as long as it lasts."""
         with redis_errors():
-            pipe = self._client.pipeline(transaction=True)
+            pipe = self._client.pipeline(transaction=False)
             for entry in part.entries:
                 pipe.hincrby(self._key, _field(entry), 1)
             pipe.expire(self._key, _FORGET_SECONDS)
