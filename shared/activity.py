@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from shared.domain.activity import DAY, HOUR, ActivityHour, Bucket, Granularity, spans, totals
+from shared.domain.activity import DAY, HOUR, ActivityHour, Bucket, Counts, Granularity, spans, totals
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.instants import to_iso
 from shared.domain.uptime import Span
@@ -13,7 +13,7 @@ from shared.errors import DependencyUnavailableError
 from shared.problems import FieldError, InvalidRequestError
 from shared.registry.activity import ActivityCounters
 from shared.registry.registry import Registry
-from shared.requests import ActivityQuery
+from shared.requests import ActivityQuery, RegionActivityQuery
 from shared.store.ports import HistoryStore
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ _LIVE_SECONDS = 1.0
 
 USUAL_RANGE = {Granularity.MINUTE: HOUR, Granularity.HOUR: DAY, Granularity.DAY: 30 * DAY}
 LONGEST_RANGE = {Granularity.MINUTE: DAY, Granularity.HOUR: 31 * DAY, Granularity.DAY: 400 * DAY}
+LONGEST_REGION_RANGE = 31 * DAY
 _IN_REDIS = 48 * HOUR
 """How far back Redis is asked. Older hours are there only when SQL has been away that long."""
 _EVER = Span(0, 253_402_300_799_999)
@@ -72,6 +73,27 @@ class FacilityActivity:
         )
         return [bucket for bucket in buckets if not bucket.empty]
 
+    async def region_buckets(self, facility_ids: Sequence[str], query: RegionActivityQuery) -> list[Bucket]:
+        """Returns what was counted at all these facilities together, oldest first, from SQL alone.
+
+        Buckets are whole; one in which nothing happened is left out. Raises InvalidRequestError.
+        """
+        now, granularity = self._now(), query.granularity
+        asked = query.span(now, length=USUAL_RANGE[granularity])
+        if asked.length > LONGEST_REGION_RANGE:
+            text = f"should be at most {LONGEST_REGION_RANGE // DAY} d before `to` for a region"
+            raise InvalidRequestError([FieldError("/from", text)])
+        whole = list(spans(Span(asked.start, min(asked.end, now)), granularity))
+        if not whole:
+            return []
+        span = Span(whole[0].start, whole[-1].end)
+        by_hour = await asyncio.to_thread(self._store.activity_sums, facility_ids, span)
+        found: dict[int, Counts] = {}
+        for start, counts in sorted(by_hour.items()):
+            begun = start - start % granularity.length
+            found[begun] = found.get(begun, Counts()) + counts
+        return [Bucket(start, counts) for start, counts in found.items() if counts.total]
+
     async def _live(self, facility_id: str, recent: Span) -> tuple[list[ActivityHour], list[FacilityChange]]:
         """Returns what Redis counts, and the transitions that are not in SQL yet."""
         newest = await asyncio.to_thread(
@@ -115,14 +137,18 @@ class FacilityActivity:
         return online
 
 
-def bucket_item(bucket: Bucket) -> dict[str, object]:
-    """Returns a bucket as the API shows it."""
+def region_item(bucket: Bucket) -> dict[str, object]:
+    """Returns a region's bucket as the API shows it."""
     counts = bucket.counts
-    item: dict[str, object] = {
+    return {
         "start": to_iso(bucket.start),
         "heartbeats": counts.heartbeats,
         "sessionsStarted": counts.started,
         "sessionsEnded": {"expired": counts.expired, "left": counts.left, "ended": counts.ended},
-        "onlineSeconds": None if bucket.online is None else bucket.online / 1000,
     }
+
+
+def bucket_item(bucket: Bucket) -> dict[str, object]:
+    """Returns a bucket as the API shows it."""
+    item = {**region_item(bucket), "onlineSeconds": None if bucket.online is None else bucket.online / 1000}
     return item if bucket.users is None else item | {"uniqueUsers": bucket.users}

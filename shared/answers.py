@@ -180,6 +180,23 @@ class FacilityBuckets(Answer):
     items: list[Item]
 
 
+class RegionBuckets(Answer):
+    """What happened at all facilities of a region together by hour or day, oldest first, up to the last monitor run.
+
+    Which facilities those are is told by the directory as it is now. Users cannot be added up, as some have several.
+    """
+
+    class Item(Answer):
+        """One bucket."""
+
+        start: Instant
+        heartbeats: Count
+        sessions_started: Count
+        sessions_ended: FacilityBuckets.Item.Ends
+
+    items: list[Item]
+
+
 class AgentsPage(Answer):
     """Some of the live agents; `cursor` gives the next page, null: that was all."""
 

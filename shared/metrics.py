@@ -4,7 +4,8 @@ Only the API is used here: where nothing exports, an instrument costs next to no
 them to Application Insights.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -62,6 +63,44 @@ _sweep_backlog = _Latest(
 _sessions_online = _Latest(
     "facility_pulse.sessions_online", "{session}", "Sessions online, estimated beyond about 8,000."
 )
+
+_OUTDATED_SECONDS = 150.0
+"""Two runs of the monitor: then another instance may have taken over, and this one knows nothing any more."""
+
+type _Backlogs = dict[tuple[str, str], tuple[float, float]]
+"""Stream and group ("" for none) to a value and the time (monotonic) at which it was found."""
+_entries: _Backlogs = {}
+_waiting: _Backlogs = {}
+_oldest: _Backlogs = {}
+
+
+def _fresh(found: _Backlogs) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        for (stream, group), (value, at) in list(found.items()):
+            if monotonic() - at < _OUTDATED_SECONDS:
+                yield Observation(value, {"stream": stream, "group": group} if group else {"stream": stream})
+
+    return observe
+
+
+_meter.create_observable_gauge(
+    "facility_pulse.stream_entries", [_fresh(_entries)], "{entry}", "Entries held by the streams of a kind."
+)
+_meter.create_observable_gauge(
+    "facility_pulse.stream_waiting", [_fresh(_waiting)], "{entry}", "Entries that a group has not acknowledged."
+)
+_meter.create_observable_gauge(
+    "facility_pulse.stream_oldest", [_fresh(_oldest)], "s", "Age of the oldest entry that a group has not acknowledged."
+)
+
+
+def surveyed(stream: str, entries: int, groups: Mapping[str, tuple[int, float]]) -> None:
+    """Notes what the streams of a kind hold; `groups`: how many entries wait for each, and the oldest's age (s)."""
+    now = monotonic()
+    _entries[stream, ""] = entries, now
+    for group, (waiting, oldest) in groups.items():
+        _waiting[stream, group] = waiting, now
+        _oldest[stream, group] = oldest, now
 
 
 def announced(changes: Iterable[FacilityChange], now: int) -> None:

@@ -5,6 +5,7 @@ Works on any deployment, by the same settings as the app.
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 
@@ -113,10 +114,16 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Returns 0, 1 when Redis or a setting is wrong, or 2 when a replay left something."""
     try:
-        return asyncio.run(_main(_parser().parse_args()))
+        code = asyncio.run(_main(_parser().parse_args()))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has had enough (`| head`); what is still in the buffer must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
     except PulseError as error:
         sys.stderr.write(f"operate: {error}\n")
-        return FAILED
+        code = FAILED
+    return code
 
 
 def _print(line: str) -> None:

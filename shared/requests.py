@@ -5,7 +5,7 @@ In bodies types are never converted and null means absent; unknown fields and pa
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
@@ -148,6 +148,12 @@ class ActivityQuery(RangeQuery):
     """`GET /facilities/{facilityId}/activity`."""
 
     granularity: Granularity = Granularity.HOUR
+
+
+class RegionActivityQuery(RangeQuery):
+    """`GET /regions/{regionId}/activity`: minutes would be read and added up by the million."""
+
+    granularity: Literal[Granularity.HOUR, Granularity.DAY] = Granularity.HOUR
 
 
 def field_errors(error: ValidationError) -> list[FieldError]:

@@ -54,6 +54,14 @@ var measures = [
     threshold: 5
   }
   {
+    name: 'backlog'
+    severity: 2
+    description: 'Status changes or ended sessions have waited for a database or for Web PubSub for five minutes.'
+    query: 'customMetrics | where name == "facility_pulse.stream_oldest" | summarize oldest = max(value)'
+    column: 'oldest'
+    threshold: 300
+  }
+  {
     name: 'set-aside'
     severity: 3
     description: 'Records that could not be understood were set aside.'

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from redis.asyncio import Redis
 
 from shared.alerts.webhook import Webhook
+from shared.domain.alert import AlertState, AnnouncedAlert
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.errors import DirectoryMissingError
 from shared.registry import keys
@@ -74,21 +75,36 @@ class Alerts:
         if self._webhook is not None:
             self._webhook.wake()
 
-    async def restore(self, states: Iterable[FacilityState], loss: int) -> None:
-        """Rebuilds the lists from recorded states after a loss of Redis data at `loss` (ms).
+    async def restore(self, states: Iterable[FacilityState], announced: Iterable[AnnouncedAlert], loss: int) -> None:
+        """Rebuilds lists and cool-downs after a loss of Redis data at `loss` (ms), from what SQL has recorded.
 
-        What was due before the loss counts as announced, so that nobody is alerted twice. Where Redis holds an older
-        copy of the lists, what is recorded replaces it.
+        What was due before the loss counts as announced when it was due, so that nobody is alerted twice, though the
+        announcement itself may not have reached SQL. A return that is not recorded as announced is announced: twice at
+        the worst, under the same id, rather than never. Where Redis holds an older copy of the lists, what is recorded
+        replaces it.
         """
+        newest = {(alert.facility_id, alert.state): alert for alert in announced}
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for state in states:
                 partition, facility_id, since = keys.partition_of(state.facility_id), state.facility_id, state.since
                 for key in (partition.offline, partition.alerted, partition.recovered):
                     pipe.zrem(key, facility_id)
-                if state.status is FacilityStatus.OFFLINE and since is not None:
-                    announced = since + self._timing.after <= loss
-                    pipe.zadd(partition.alerted if announced else partition.offline, {facility_id: since})
+                if since is None:
+                    continue
+                told = newest.get((facility_id, AlertState.OFFLINE))
+                back = newest.get((facility_id, AlertState.RECOVERED))
+                is_open = told is not None and (back is None or back.since < told.since)
+                cool_at = 0 if told is None else told.at + self._timing.cooldown
+                if state.status is FacilityStatus.OFFLINE:
+                    due = max(since + self._timing.after, cool_at)
+                    if not is_open and due <= loss:
+                        is_open, cool_at = True, due + self._timing.cooldown
+                    pipe.zadd(partition.alerted if is_open else partition.offline, {facility_id: since})
+                elif is_open:
+                    pipe.zadd(partition.recovered, {facility_id: since})
+                if cool_at > loss:
+                    pipe.set(partition.alert_cooldown(facility_id), "", px=cool_at - loss)
             await pipe.execute()
 
     async def _due(self, reached: int) -> dict[keys.Partition, list[str]]:

@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from shared import telemetry
 from shared.alerts.signature import HEADER, sign
 from shared.broadcast.messages import facility_alert
+from shared.domain.alert import AlertState
 from shared.errors import DirectoryMissingError, PulseError
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
@@ -24,7 +25,7 @@ from shared.registry.dead_letters import WEBHOOK, DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.lease import Lease
 from shared.registry.scripts import load
-from shared.stream.entries import AlertEntry, AlertState
+from shared.stream.entries import AlertEntry
 
 logger = logging.getLogger(__name__)
 

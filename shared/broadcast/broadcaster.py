@@ -13,7 +13,8 @@ follows the number of facilities, not the length of the outage.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis
 
@@ -26,6 +27,7 @@ from shared.registry.dead_letters import DeadLetters
 from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.lease import Lease
 from shared.registry.sequences import Sequences
+from shared.stream.deaths import DeathWatch
 from shared.stream.entries import AlertEntry, StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
 from shared.stream.setting_aside import SettingAside
@@ -58,6 +60,7 @@ class Broadcaster:
         self._directory = directory
         self._sender = RegionSender(client, sequences, push, now)
         self._setting_aside = SettingAside(client, group, dead_letters)
+        self._deaths = DeathWatch(client, group.name, self._setting_aside)
         self._now = now
         self._lease = Lease(client, keys.BROADCAST_LEASE, LEASE_MS, wanted=keys.BROADCAST_WANTED)
         self._task: asyncio.Task[None] | None = None
@@ -114,17 +117,34 @@ class Broadcaster:
 
     async def _drain(self) -> None:
         outbox = Outbox()
-        # Everything a predecessor had read is needed before new entries are, or order within a facility would break.
-        async for page in self._group.pending(_READ):
-            await self._take_in(outbox, page)
+        async with AsyncExitStack() as under_way:
+            # Everything a predecessor had read is needed before new entries are, or order within a facility would
+            # break.
+            async for page in self._group.pending(_READ):
+                for part in await self._deaths.parts(page):
+                    if part.suspect:
+                        async with self._deaths.over(part):
+                            await self._take_in(outbox, part.entries)
+                            await self._send_out(outbox, self._nothing)
+                    else:
+                        await under_way.enter_async_context(self._deaths.over(part))
+                        await self._take_in(outbox, part.entries)
+            await self._send_out(outbox, self._group.read_new)
+
+    async def _send_out(self, outbox: Outbox, read: Callable[[int], Awaitable[Sequence[Entry]]]) -> None:
+        """Sends what waits and what `read` gives meanwhile, until nothing is open."""
         while not self._lease.lost:
-            await self._take_in(outbox, await self._group.read_new(_READ))
+            await self._take_in(outbox, await read(_READ))
             await self._send(outbox, outbox.take_due(self._now()))
             rest = outbox.next_due(self._now())
             if rest is None:
                 return
             await asyncio.sleep(min(rest / 1000, _POLL_SECONDS))
         # Another process took over and sends what this one has not acknowledged.
+
+    @staticmethod
+    async def _nothing(_: int) -> Sequence[Entry]:
+        return ()
 
     async def _take_in(self, outbox: Outbox, entries: Sequence[Entry]) -> None:
         if not entries:

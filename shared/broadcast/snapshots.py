@@ -109,7 +109,8 @@ def facility_item(entry: FacilityEntry, state: FacilityState) -> dict[str, Any]:
         "status": state.status,
         "since": to_iso_or_none(state.since),
         "sessions": state.sessions,
-        "version": state.version,
+        # One that was never online may have a number from leaving a region (see `lua/depart.lua`).
+        "version": 0 if state.since is None else state.version,
         "reason": state.reason,
         "lastSeen": to_iso_or_none(state.last_seen),
     }

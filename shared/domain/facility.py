@@ -29,7 +29,8 @@ class FacilityState:
 class FacilityChange:
     """One numbered transition of a facility; `reason` is `heartbeat` or an end reason.
 
-    `sessions` is the number of online sessions just after it.
+    `sessions` is the number of online sessions just after it. `again`: nothing has changed, a region that the facility
+    has come to is told of it.
     """
 
     facility_id: str
@@ -38,3 +39,4 @@ class FacilityChange:
     version: int
     sessions: int
     reason: str
+    again: bool = False

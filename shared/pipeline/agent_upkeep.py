@@ -1,6 +1,8 @@
 """What the monitor does for agents: a new directory is told, and agents are compared with the sessions."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
+from itertools import batched, islice
 
 from redis.asyncio import Redis
 
@@ -22,6 +24,8 @@ from shared.stream.queue import StreamQueue
 _MOVES = 1_000
 COMPARED, FACILITIES = 100, 20
 """Agents, and facilities, compared in one run: all of them in a small system, in turn in a large one."""
+_AT_ONCE = 8
+"""Facilities read at the same time, each over a connection of its own."""
 FORGET_AFTER = 10 * 60_000
 """Milliseconds after which nobody waits any more for the session of somebody who has spoken."""
 
@@ -104,8 +108,8 @@ class AgentUpkeep:
                         agent
                     )
         differing: set[tuple[str, str]] = set()
-        for (facility_id, partition), agents in places.items():
-            there = await self._present(facility_id, partition)
+        present = await self._present(places)
+        for ((facility_id, _), agents), there in zip(places.items(), present, strict=True):
             for user_id, agent in agents.items():
                 if _claimed(agent, facility_id) != there.get(user_id, set()):
                     differing.add((facility_id, user_id))
@@ -113,25 +117,33 @@ class AgentUpkeep:
 
     async def _compare_sessions(self, view: DirectoryView) -> set[tuple[str, str]]:
         """Returns (facility, user) where agents do not know all sessions of the next facilities in turn."""
-        everywhere = [(facility_id, partition_of(facility_id)) for facility_id in view.facilities]
-        everywhere += [(UNASSIGNED, partition) for partition in keys.ALL_PARTITIONS]
-        chosen = everywhere[self._facilities_at : self._facilities_at + FACILITIES]
+        # Only those in turn are looked at: there may be tens of thousands.
+        turn, nowhere = slice(self._facilities_at, self._facilities_at + FACILITIES), len(view.facilities)
+        chosen = [(each, partition_of(each)) for each in islice(view.facilities, turn.start, turn.stop)]
+        unassigned = keys.ALL_PARTITIONS[max(0, turn.start - nowhere) : max(0, turn.stop - nowhere)]
+        chosen += [(UNASSIGNED, partition) for partition in unassigned]
         self._facilities_at = self._facilities_at + FACILITIES if len(chosen) == FACILITIES else 0
         differing: set[tuple[str, str]] = set()
-        for facility_id, partition in chosen:
-            there = await self._present(facility_id, partition)
-            agents = await self._agents.get_all(list(there))
+        present = await self._present(chosen)
+        agents = await self._agents.get_all(sorted({user_id for there in present for user_id in there}))
+        for (facility_id, _), there in zip(chosen, present, strict=True):
             for user_id, presences in there.items():
                 agent = agents.get(user_id)
                 if agent is None or _claimed(agent, facility_id) != presences:
                     differing.add((facility_id, user_id))
         return differing
 
-    async def _present(self, facility_id: str, partition: Partition) -> dict[str, set[tuple[int, int]]]:
-        found: dict[str, set[tuple[int, int]]] = {}
-        for user_id, session_id in await self._registry.online_sessions(facility_id, partition):
-            found.setdefault(user_id, set()).add(presence(facility_id, session_id))
-        return found
+    async def _present(self, places: Iterable[tuple[str, Partition]]) -> list[dict[str, set[tuple[int, int]]]]:
+        """Returns for each place the users who are there, and by which sessions."""
+        present = []
+        for some in batched(places, _AT_ONCE, strict=False):
+            rows = await asyncio.gather(*(self._registry.online_sessions(*place) for place in some))
+            for (facility_id, _), sessions in zip(some, rows, strict=True):
+                found: dict[str, set[tuple[int, int]]] = {}
+                for user_id, session_id in sessions:
+                    found.setdefault(user_id, set()).add(presence(facility_id, session_id))
+                present.append(found)
+        return present
 
 
 def _claimed(agent: Agent, facility_id: str) -> set[tuple[int, int]]:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from redis.asyncio import Redis
 
-from shared import telemetry
+from shared import metrics, telemetry
+from shared.domain.facility import FacilityStatus
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 from shared.registry.registry import Registry
@@ -64,17 +65,21 @@ class StreamBounds:
                 await self._cut_ended(backlog)
 
     def _report(self, kind: str, backlogs: Sequence[Backlog], limit: int) -> None:
+        measured: dict[str, tuple[int, float]] = {}
         for group in sorted({name for backlog in backlogs for name in backlog.groups}):
             found = [backlog.groups[group] for backlog in backlogs]
             oldest = min((item.oldest for item in found if item.oldest is not None), default=None)
+            waiting, age = sum(item.waiting for item in found), 0 if oldest is None else max(0, self._now() - oldest)
+            measured[group] = waiting, age / 1000
             telemetry.event(
                 "stream.backlog",
                 stream=kind,
                 group=group,
-                waiting=sum(item.waiting for item in found),
-                oldestSeconds=0 if oldest is None else max(0, self._now() - oldest) / 1000,
+                waiting=waiting,
+                oldestSeconds=age / 1000,
                 fullest=max(backlog.length for backlog in backlogs) / limit,
             )
+        metrics.surveyed(kind, sum(backlog.length for backlog in backlogs), measured)
 
     async def _cut_changes(self, backlog: Backlog) -> None:
         dropped, again = 0, 0
@@ -112,7 +117,8 @@ class StreamBounds:
                 # To be set aside by whoever reads it.
                 kept.append(fields)
                 continue
-            if isinstance(parsed, StatusEntry):
+            # A departure is for a region that nothing newer of the facility goes to.
+            if isinstance(parsed, StatusEntry) and parsed.change.status is not FacilityStatus.REMOVED:
                 statuses.append((parsed.change, fields))
             elif untold is not None and int(entry_id.partition("-")[0]) >= untold:
                 kept.append(fields)

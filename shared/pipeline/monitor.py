@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from shared import metrics, telemetry
 from shared.broadcast.broadcaster import Broadcaster
+from shared.domain.alert import AnnouncedAlert
 from shared.domain.facility import FacilityChange
 from shared.domain.session import EndedSession
 from shared.errors import PulseError
@@ -24,6 +25,7 @@ from shared.registry.ended_ids import KEEP_MS
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.store.ports import CoreStore, EndedId, MonitorStore, StaleMark
+from shared.stream.deaths import DeathWatch
 from shared.stream.entries import parse_ended
 from shared.stream.group import CORE, SQL, StreamGroup
 from shared.stream.setting_aside import SettingAside
@@ -92,9 +94,10 @@ class SessionMonitor:
             apply: Callable[[Sequence[T]], Awaitable[int]],
         ) -> Projection[T]:
             group = StreamGroup(client, name, streams)
-            return Projection(group, parse, apply, SettingAside(client, group, dead_letters), self._lease)
+            aside = SettingAside(client, group, dead_letters)
+            return Projection(group, parse, apply, aside, DeathWatch(client, name, aside), self._lease)
 
-        self._history: Projection[FacilityChange | StaleMark] = projection(
+        self._history: Projection[FacilityChange | StaleMark | AnnouncedAlert] = projection(
             SQL, change_streams, history_record, self._record
         )
         self._connectivity = projection(CORE, change_streams, connectivity, self._update_connectivity)
@@ -144,15 +147,27 @@ class SessionMonitor:
 
     async def refresh_directory(self) -> bool:
         """Publishes the core database's directory if it differs from what is in force; returns whether it did."""
+        # Those that an earlier run did not come to.
+        await self._announce_departures()
         fingerprint = await asyncio.to_thread(self._core.directory_fingerprint)
         if fingerprint == await self._publisher.fingerprint():
             return False
         directory = await asyncio.to_thread(self._core.read_directory)
-        departures = await self._publisher.publish(directory, fingerprint)
-        if departures:
-            await self._registry.depart(departures, self._now())
-            self._broadcaster.wake()
+        await self._publisher.publish(directory, fingerprint)
+        await self._announce_departures()
         return True
+
+    async def _announce_departures(self) -> None:
+        departures = await self._publisher.departures()
+        if not departures:
+            return
+        arrivals = [each.facility_id for each in departures if not each.region_id]
+        # Of many new facilities at once there is nothing to tell.
+        unheard = {state.facility_id for state in await self._registry.facility_states(arrivals) if not state.since}
+        departures = [each for each in departures if each.region_id or each.facility_id not in unheard]
+        await self._registry.depart(departures, self._now())
+        await self._publisher.departed()
+        self._broadcaster.wake()
 
     async def _prepare(self, role: str, migrate: Callable[[], list[str]]) -> bool:
         if role not in self._migrated:
@@ -160,10 +175,12 @@ class SessionMonitor:
             self._migrated.add(role)
         return True
 
-    async def _record(self, records: Sequence[FacilityChange | StaleMark]) -> int:
+    async def _record(self, records: Sequence[FacilityChange | StaleMark | AnnouncedAlert]) -> int:
         changes = [record for record in records if isinstance(record, FacilityChange)]
         marks = [record for record in records if isinstance(record, StaleMark)]
+        alerts = [record for record in records if isinstance(record, AnnouncedAlert)]
         await asyncio.to_thread(self._monitor.record_stale, marks)
+        await asyncio.to_thread(self._monitor.record_alerts, alerts)
         return await asyncio.to_thread(self._monitor.record_changes, changes)
 
     async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from shared.domain.alert import AnnouncedAlert
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.errors import StoreError
 from shared.registry.lease import Lease
 from shared.store.ports import StaleMark
-from shared.stream.entries import StaleEntry, StatusEntry, UnknownEntryError, parse_change
+from shared.stream.deaths import DeathWatch
+from shared.stream.entries import AlertEntry, StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
 from shared.stream.isolating import isolate
 from shared.stream.setting_aside import SettingAside
@@ -24,6 +26,7 @@ class Projection[T]:
         parse: Callable[[Mapping[str, str]], T | None],
         apply: Callable[[Sequence[T]], Awaitable[int]],
         setting_aside: SettingAside,
+        deaths: DeathWatch,
         lease: Lease,
     ) -> None:
         """`parse` returns None for entries that this database does not record."""
@@ -31,6 +34,7 @@ class Projection[T]:
         self._parse = parse
         self._apply = apply
         self._setting_aside = setting_aside
+        self._deaths = deaths
         self._lease = lease
         self._moved = 0
         self._taken = False
@@ -39,13 +43,16 @@ class Projection[T]:
         """Moves everything that waits; returns the rows that were new to the database.
 
         What an earlier run read and could not finish comes first. Entries that cannot be parsed are set aside at
-        once, those that the database refuses while it takes others after a few runs. Raises DependencyUnavailableError
+        once, those that the database refuses while it takes others after a few runs, those that kill the process after
+        a few deaths. Raises DependencyUnavailableError
         when it is away, and StoreError when it refuses everything: then nothing is acknowledged or set aside.
         """
         self._moved, self._taken = 0, False
         refused: list[tuple[Entry, StoreError]] = []
         async for page in self._group.pending(_READ):
-            refused += await self._move(page)
+            for part in await self._deaths.parts(page):
+                async with self._deaths.over(part):
+                    refused += await self._move(part.entries)
         while not self._lease.lost and (page := await self._group.read_new(_READ)):
             refused += await self._move(page)
             if refused and not self._taken:
@@ -81,15 +88,15 @@ class Projection[T]:
         return [(entry, error) for (entry, _), error in outcome.refused]
 
 
-def history_record(fields: Mapping[str, str]) -> FacilityChange | StaleMark | None:
-    """Returns what a `changes` entry adds to the history; None for other announcements. Raises UnknownEntryError."""
+def history_record(fields: Mapping[str, str]) -> FacilityChange | StaleMark | AnnouncedAlert:
+    """Returns what a `changes` entry adds to the private database. Raises UnknownEntryError."""
     match parse_change(fields):
         case StatusEntry(change):
             return change
         case StaleEntry(stale, since, cause):
             return StaleMark(stale, since, cause)
-        case _:
-            return None
+        case AlertEntry(facility_id, state, since, at):
+            return AnnouncedAlert(facility_id, state, since, at)
 
 
 def connectivity(fields: Mapping[str, str]) -> FacilityChange | None:

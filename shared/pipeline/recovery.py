@@ -157,6 +157,7 @@ class Recovery:
         epoch = max(now, self._seen[0] + 1, (broken or 0) + 1)
         await asyncio.to_thread(self._store.migrate)
         states = await asyncio.to_thread(self._store.facility_states)
+        announced = await asyncio.to_thread(self._store.announced_alerts)
         ended = await asyncio.to_thread(self._store.ended_ids, now)
         is_loss = bool(states) or broken is not None or self._seen != (0, 0)
         if is_loss:
@@ -169,7 +170,7 @@ class Recovery:
         restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP, first_start=not is_loss)
         if is_loss:
             await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
-        await self._alerts.restore(states, now)
+        await self._alerts.restore(states, announced, now)
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         if is_loss:
             try:

@@ -134,7 +134,10 @@ class DirectoryCache:
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A facility that is gone from a region; `moved`: it is in another one now."""
+    """A facility that is gone from a region; `moved`: it is in another one now.
+
+    Without a region ("") it was in none: it is new, or has returned.
+    """
 
     facility_id: str
     region_id: str
@@ -155,11 +158,27 @@ class DirectoryPublisher:
             value = await self._client.get(keys.DIRECTORY_FINGERPRINT)
         return text(value) if published is not None and value is not None else None
 
-    async def publish(self, directory: Directory, fingerprint: str) -> list[Departure]:
-        """Puts a directory in force for every process; returns the facilities that left their region by it.
+    async def departures(self) -> list[Departure]:
+        """Returns the facilities that left or found a region by the directory in force and are not announced yet."""
+        with redis_errors():
+            noted = await self._client.get(keys.DEPARTURES)
+            generation = await self._client.get(keys.DIRECTORY_GENERATION)
+        if generation is None or noted is None:
+            return []
+        of_generation, rows = json.loads(noted)
+        # Otherwise whoever noted them died before putting their directory in force.
+        return [Departure(*row) for row in rows] if of_generation == int(generation) else []
 
-        Users who left or joined regions are written to the stream of moves, before the directory is in force: what a
-        crash repeats is harmless, what it forgot would stay untold.
+    async def departed(self) -> None:
+        """Takes note that they are announced."""
+        with redis_errors():
+            await self._client.delete(keys.DEPARTURES)
+
+    async def publish(self, directory: Directory, fingerprint: str) -> None:
+        """Puts a directory in force for every process; `departures` tells the facilities that moved by it.
+
+        Those, and users who left or joined regions, are written down before the directory is in force: what a crash
+        repeats is harmless, what it forgot would stay untold.
         """
         before: Mapping[str, FacilityEntry] = {}
         try:
@@ -177,6 +196,9 @@ class DirectoryPublisher:
             await self._write(keys.directory_counties(generation), _county_rows(directory))
             await self._write(keys.directory_facilities(generation), _facility_rows(directory))
             await self._write(keys.directory_users(generation), _user_rows(directory))
+            if departures := _departures(before, directory):
+                rows = [[each.facility_id, each.region_id, each.moved] for each in departures]
+                await self._client.set(keys.DEPARTURES, json.dumps([generation, rows]))
             # One command switches every process over; what it replaces stays readable for those in the middle.
             old = await self._client.set(keys.DIRECTORY_GENERATION, generation, get=True)
             await self._client.set(keys.DIRECTORY_FINGERPRINT, fingerprint)
@@ -190,12 +212,6 @@ class DirectoryPublisher:
                 ):
                     pipe.expire(key(int(old)), _OLD_GENERATION_SECONDS)
                 await pipe.execute()
-        after = (await self._cache.view()).facilities
-        return [
-            Departure(entry.facility_id, entry.region_id, moved=entry.facility_id in after)
-            for entry in before.values()
-            if entry.facility_id not in after or after[entry.facility_id].region_id != entry.region_id
-        ]
 
     async def _next_generation(self) -> int:
         counter = f"{keys.DIRECTORY_GENERATION}:next"
@@ -230,6 +246,17 @@ class DirectoryPublisher:
         items = list(rows.items())
         for start in range(0, len(items), _CHUNK):
             await self._client.hset(key, mapping=dict(items[start : start + _CHUNK]))
+
+
+def _departures(before: Mapping[str, FacilityEntry], after: Directory) -> list[Departure]:
+    gone = [
+        Departure(entry.facility_id, entry.region_id, moved=region_id is not None)
+        for entry in before.values()
+        if (region_id := after.region_of(entry.facility_id)) != entry.region_id
+    ]
+    # Nothing is known to have been absent where no directory was in force.
+    found = after.facilities.keys() - before.keys() if before else ()
+    return gone + [Departure(facility_id, "", moved=True) for facility_id in sorted(found)]
 
 
 def _entry(facility_id: str, row: bytes) -> FacilityEntry:

@@ -31,6 +31,8 @@ SEQUENCE_BASE = "sequence-base"
 DIRECTORY_GENERATION = "directory:generation"
 DIRECTORY_FINGERPRINT = "directory:fingerprint:2"
 """Numbered by the form of what is published: one published in another form is published anew."""
+DEPARTURES = "directory:departures"
+"""JSON array: a generation, and the facilities that left or found a region by it and are still to be announced."""
 REGION_MOVES = "region-moves"
 """Stream of users whom a new directory takes out of regions, or into some; what was told is deleted."""
 COUNTERS = "counters"
@@ -88,6 +90,11 @@ def dead_letters(source: str) -> str:
 def refusals(group: str) -> str:
     """Hash, `stream entry-id` to how often handling that entry was refused by what a consumer group writes to."""
     return f"refusals:{group}"
+
+
+def under_way(group: str) -> str:
+    """Hash, `stream entry-id` to how many processes began to handle that entry again and did not come to an end."""
+    return f"under-way:{group}"
 
 
 def alert_sequence(alert_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from shared.domain.activity import ActivityHour
+from shared.domain.activity import ActivityHour, Counts
 from shared.domain.facility import FacilityStatus
 from shared.domain.instants import from_iso, to_iso
 from shared.domain.uptime import Span
@@ -78,6 +78,15 @@ class SqlHistoryStore:
         """Reads the hours."""
         order = {"facility_id": facility_id, "start": to_iso(span.start), "end": to_iso(span.end)}
         return self._run(lambda t: [activity_hour(facility_id, *row) for row in t.read("read_activity", order)])
+
+    def activity_sums(self, facility_ids: Sequence[str], span: Span) -> dict[int, Counts]:
+        """Adds up the hours."""
+        order = {"facilities": list(facility_ids), "start": to_iso(span.start), "end": to_iso(span.end)}
+        return self._run(
+            lambda t: {
+                from_iso(start): Counts(*map(int, counts)) for start, *counts in t.read("read_activity_sums", order)
+            }
+        )
 
     def close(self) -> None:
         """Closes the connection."""

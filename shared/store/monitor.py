@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from shared.domain.activity import ActivityHour
+from shared.domain.alert import AlertState, AnnouncedAlert
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.instants import from_iso, to_iso
 from shared.domain.session import EndedSession
@@ -12,6 +13,8 @@ from shared.store.database import Database, Record, Transaction
 from shared.store.migrating import apply_missing
 from shared.store.ports import EndedId, StaleMark
 
+JOINED = "joined"
+"""The history's reason where a facility came to a region and nothing else changed; `read_history` leaves it out."""
 _ROLE = "monitor"
 
 
@@ -35,7 +38,8 @@ class SqlMonitorStore:
         history: dict[tuple[str, int], Record] = {}
         newest: dict[str, FacilityChange] = {}
         for change in changes:
-            history.setdefault((change.facility_id, change.version), _transition(change))
+            reason = JOINED if change.again else change.reason
+            history.setdefault((change.facility_id, change.version), {**_transition(change), "reason": reason})
             if change.status is FacilityStatus.REMOVED:
                 continue
             held = newest.get(change.facility_id)
@@ -100,6 +104,32 @@ class SqlMonitorStore:
                     transaction.change("close_stale", {"ended_at": to_iso(mark.at)})
 
         self._database.run(_ROLE, work, writing=True)
+
+    def record_alerts(self, alerts: Sequence[AnnouncedAlert]) -> None:
+        """Keeps the newest announcements."""
+        newest = {(alert.facility_id, alert.state): alert for alert in sorted(alerts, key=lambda each: each.at)}
+        rows: list[Record] = [
+            {
+                "facility_id": alert.facility_id,
+                "state": alert.state.value,
+                "since": to_iso(alert.since),
+                "announced_at": to_iso(alert.at),
+            }
+            for alert in newest.values()
+        ]
+        if rows:
+            self._database.run(_ROLE, lambda t: t.write("record_alerts", rows), writing=True)
+
+    def announced_alerts(self) -> list[AnnouncedAlert]:
+        """Reads every newest announcement."""
+
+        def work(transaction: Transaction) -> list[AnnouncedAlert]:
+            return [
+                AnnouncedAlert(facility_id, AlertState(state), from_iso(since), from_iso(at))
+                for facility_id, state, since, at in transaction.read("read_alerts")
+            ]
+
+        return self._database.run(_ROLE, work)
 
     def facility_states(self) -> list[FacilityState]:
         """Reads every recorded state."""

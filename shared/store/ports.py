@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from shared.domain.activity import ActivityHour
+from shared.domain.activity import ActivityHour, Counts
+from shared.domain.alert import AnnouncedAlert
 from shared.domain.directory import Directory
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.session import EndedSession
@@ -64,7 +65,7 @@ class MonitorStore(Protocol):
         """Appends changes to the history, moves `facility_status` up to the newest; returns the rows that were new.
 
         Any order and any repetition give the same rows. A removal is in the history, so that no version is missing
-        there, but it is no state of a facility.
+        there, but it is no state of a facility; what was told again is there with the reason `joined`.
         """
 
     def raise_states(self, states: Sequence[FacilityState]) -> None:
@@ -78,6 +79,12 @@ class MonitorStore(Protocol):
 
     def record_stale(self, marks: Sequence[StaleMark]) -> None:
         """Keeps when the pipeline was stale, from marks in the order they were made; a repetition changes nothing."""
+
+    def record_alerts(self, alerts: Sequence[AnnouncedAlert]) -> None:
+        """Keeps the newest announcement of each facility and state; any order and repetition give the same rows."""
+
+    def announced_alerts(self) -> list[AnnouncedAlert]:
+        """Returns what `record_alerts` has kept."""
 
     def facility_states(self) -> list[FacilityState]:
         """Returns the newest recorded state of every facility that has ever been online (sessions = 0)."""
@@ -130,6 +137,9 @@ class HistoryStore(Protocol):
 
     def activity(self, facility_id: str, span: Span) -> list[ActivityHour]:
         """Returns the recorded hours of a facility that begin in `span`."""
+
+    def activity_sums(self, facility_ids: Sequence[str], span: Span) -> dict[int, Counts]:
+        """Returns what was counted at these facilities together, by the start of each hour that begins in `span`."""
 
     def close(self) -> None:
         """Closes the connection; the next call opens another."""

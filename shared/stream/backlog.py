@@ -47,19 +47,22 @@ async def survey(client: Redis, streams: Sequence[str], groups: Sequence[str]) -
                 if name in rows_of:
                     pipe.xpending(stream, name)
                     pipe.xrange(stream, min=f"({text(rows_of[name]['last-delivered-id'])}", count=1)
-        answers = iter(await pipe.execute() if known else [])
+        # A group may go while it is asked for: with the whole data, when Redis loses it.
+        answers = iter(await pipe.execute(raise_on_error=False) if known else [])
     found = []
     for stream, length in zip(streams, lengths, strict=True):
         if stream not in known:
             continue
-        first = next(answers)
+        first = _unless_gone(next(answers)) or []
         whole = GroupBacklog(length, _position(text(first[0][0]))[0] if first else None)
         backlogs, needed = {}, []
         for name in groups:
             backlogs[name] = whole
             if name in known[stream]:
-                backlogs[name], position = _group(known[stream][name], next(answers), next(answers))
-                needed.append(position)
+                pending, unread = _unless_gone(next(answers)), _unless_gone(next(answers))
+                if pending is not None:
+                    backlogs[name], position = _group(known[stream][name], pending, unread or [])
+                    needed.append(position)
         found.append(Backlog(stream, length, backlogs, _text_of(min(needed)) if len(needed) == len(groups) else None))
     return found
 
@@ -88,16 +91,26 @@ async def _ask(
     return answers[::2], answers[1::2]
 
 
+def _unless_gone(answer: Any) -> Any:
+    """Returns an answer, None where there is no such group any more."""
+    if isinstance(answer, ResponseError) and "NOGROUP" in str(answer):
+        return None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
 def _group(row: dict[str, Any], pending: dict[str, Any], unread: Sequence[Any]) -> tuple[GroupBacklog, tuple[int, int]]:
     first = []
     if pending["pending"]:
-        first.append(_position(text(pending["min"])))
+        # Without a name of the first one nothing may go.
+        first.append((0, 0) if pending["min"] is None else _position(text(pending["min"])))
     if unread:
         first.append(_position(text(unread[0][0])))
     # Redis cannot tell how many are unread where entries were deleted one by one, which nothing here does.
     waiting = int(pending["pending"]) + int(row.get("lag") or 0)
     if first:
-        return GroupBacklog(waiting, min(first)[0]), min(first)
+        return GroupBacklog(waiting, min(first)[0] or None), min(first)
     milliseconds, sequence = _position(text(row["last-delivered-id"]))
     return GroupBacklog(waiting, None), (milliseconds, sequence + 1)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from shared.domain.agent import PresenceEvent, PresenceKind, RegionMove
+from shared.domain.alert import AlertState
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.session import EndedSession, EndReason
 
@@ -19,13 +19,6 @@ _REASONS = ("heartbeat", *EndReason, "removed")
 
 class UnknownEntryError(ValueError):
     """An entry that this code does not understand; it is to be set aside, never to be skipped silently."""
-
-
-class AlertState(StrEnum):
-    """What is announced of a facility that stayed offline, and of one that came back."""
-
-    OFFLINE = "offline"
-    RECOVERED = "recovered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +59,12 @@ class SessionEntry:
 
 @dataclass(frozen=True, slots=True)
 class AlertEntry:
-    """A facility has been offline for too long, or is back after that; for its region."""
+    """A facility has been offline for too long, or is back after that; for its region. Decided at `at` (ms)."""
 
     facility_id: str
     state: AlertState
     since: int
+    at: int = 0
 
     @property
     def alert_id(self) -> str:
@@ -91,12 +85,16 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry | AlertE
                     version=_count(fields["version"]),
                     sessions=_count(fields["sessions"]),
                     reason=_reason(fields["reason"]),
+                    again=fields.get("again") == "1",
                 )
                 return StatusEntry(change, fields.get("region"))
             case "stale":
                 return StaleEntry(fields["stale"] == "1", _moment(fields["since"]), fields.get("cause", "stalled"))
             case "alert":
-                return AlertEntry(_identity(fields["facility"]), AlertState(fields["state"]), _moment(fields["since"]))
+                since = _moment(fields["since"])
+                # An entry of an earlier version of this code does not say when it was decided.
+                at = _moment(fields["at"]) if "at" in fields else since
+                return AlertEntry(_identity(fields["facility"]), AlertState(fields["state"]), since, at)
             case kind:
                 raise UnknownEntryError(f"unknown kind of change: {kind!r}")
     except (KeyError, ValueError) as error:

@@ -8,8 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from functions.facility_activity import facility_activity
+from functions.region_activity import region_activity
 from shared.activity import FacilityActivity
-from shared.domain.activity import DAY, HOUR, MINUTE
+from shared.domain.activity import DAY, HOUR, MINUTE, ActivityHour, Counts
 from shared.domain.facility import FacilityChange, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.instants import to_iso
@@ -225,3 +226,34 @@ async def test_without_sql_there_is_no_activity(world: World, tmp_path: Path) ->
     (tmp_path / "file").touch()
     world.core_reader = open_core_store(f"sqlite:///{tmp_path}/file/core.db")
     assert (await activity()).problem() == (503, "dependency-unavailable")
+
+
+async def of_region(token: str = "u-1", region: str = "r-1", **params: str) -> Answer:
+    return await call(region_activity, token=token, params=params, regionId=region)
+
+
+async def test_a_region_is_the_sum_of_its_facilities(site: World) -> None:
+    site.monitor_store.record_activity(
+        [
+            ActivityHour(facility, HERE - HERE % HOUR - hours * HOUR, 1, {0: Counts(heartbeats, 1, left=1)})
+            for facility, hours, heartbeats in [("f-1", 0, 3), ("f-2", 0, 4), ("f-1", 1, 5), ("f-3", 0, 1000)]
+        ]
+    )
+    view = await site.directory.view()
+    assert {entry.facility_id for entry in view.facilities_in("r-1")} == {"f-1", "f-2"}
+    hour = HERE - HERE % HOUR
+    ended = {"expired": 0, "left": 1, "ended": 0}
+    assert (await of_region()).body["items"] == [
+        {"start": to_iso(hour - HOUR), "heartbeats": 5, "sessionsStarted": 1, "sessionsEnded": ended},
+        {"start": to_iso(hour), "heartbeats": 7, "sessionsStarted": 2, "sessionsEnded": {**ended, "left": 2}},
+    ]
+    day = await of_region(granularity="day", **{"from": to_iso(hour - 2 * HOUR)})
+    assert sum(item["heartbeats"] for item in day.body["items"]) == 12
+
+
+async def test_a_region_that_is_not_the_callers_or_a_range_that_is_too_long_is_refused(site: World) -> None:
+    assert (await of_region(region="r-2")).problem() == (403, "forbidden")
+    assert (await of_region(token=ADMIN, region="r-9")).problem() == (404, "not-found")
+    assert (await of_region(granularity="minute")).problem() == (422, "invalid-request")
+    assert (await of_region(**{"from": to_iso(HERE - 32 * DAY)})).problem() == (422, "invalid-request")
+    assert (await of_region(token=ADMIN, region="r-2")).body == {"items": []}

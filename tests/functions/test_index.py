@@ -20,6 +20,7 @@ ROUTES = {
     "regions": "regions",
     "region_counties": "regions/{regionId}/counties",
     "region_facilities": "regions/{regionId}/facilities",
+    "region_activity": "regions/{regionId}/activity",
     "facility": "facilities/{facilityId}",
     "agents": "agents",
     "agent_status": "agents/{userId}/status",

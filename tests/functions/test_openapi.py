@@ -26,6 +26,7 @@ CALLS = {
     ("get", "/regions"),
     ("get", "/regions/{regionId}/counties"),
     ("get", "/regions/{regionId}/facilities"),
+    ("get", "/regions/{regionId}/activity"),
     ("get", "/facilities/{facilityId}"),
     ("get", "/facilities/{facilityId}/history"),
     ("get", "/facilities/{facilityId}/activity"),

@@ -1,6 +1,8 @@
 """`python -m tests.integration.crashing PORT FOLDER WEB_PUBSUB WHAT STEP`: dies at a step of the real thing.
 
 Runs the broadcaster or the monitor as they are composed, and is gone, as by SIGKILL, the moment that the step is done.
+With the step `poison` processes are started until one survives, each of which dies when it is to write or send what
+happened to one facility; prints how many died.
 """
 
 import asyncio
@@ -8,6 +10,7 @@ import inspect
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -42,6 +45,14 @@ MONITOR_STEPS: dict[str, tuple[type, str]] = {
     "sessions purged": (Registry, "purge"),
     "acknowledged": (StreamGroup, "acknowledge"),
 }
+POISON = "f-2"
+"""The facility whose changes kill."""
+POISONED: dict[str, tuple[type, str]] = {
+    "broadcast": (WebPubSubPush, "send_to_group"),
+    "monitor": (SqlMonitorStore, "record_changes"),
+    "core": (SqlCoreStore, "update_connectivity"),
+}
+_MOST_DEATHS = 20
 LEASE_MS = 300
 """So soon is a dead process replaced here."""
 
@@ -85,15 +96,49 @@ def _die_after(owner: type, name: str) -> None:
     setattr(owner, name, dying(done))
 
 
+def _die_of_poison(owner: type, name: str) -> None:
+    handle = getattr(owner, name)
+
+    def die_or_handle(*arguments: Any, **named: Any) -> Any:
+        if POISON in repr(arguments[1:]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return handle(*arguments, **named)
+
+    setattr(owner, name, die_or_handle)
+
+
+def _count_deaths(port: int, folder: Path, web_pubsub: str, what: str) -> int:
+    """Returns how many processes died before one did not."""
+    for deaths in range(_MOST_DEATHS):
+        child = os.fork()
+        if child == 0:
+            asyncio.run(_run(port, folder, web_pubsub, what, "poison"))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            if os.WEXITSTATUS(status):
+                raise SystemExit(f"{what} ended with code {os.WEXITSTATUS(status)}")
+            return deaths
+        time.sleep(LEASE_MS / 1000)
+    raise SystemExit(f"{_MOST_DEATHS} processes have died")
+
+
 async def _run(port: int, folder: Path, web_pubsub: str, what: str, step: str) -> None:
     broadcaster.LEASE_MS = monitor._LEASE_MS = LEASE_MS
     world = make_world(Redis(port=port), folder)
     push = WebPubSubPush(WebPubSubConnection("presence", connection_string=web_pubsub))
-    steps = BROADCAST_STEPS if what == "broadcast" else MONITOR_STEPS
-    _die_after(*steps[step])
+    if step == "poison":
+        _die_of_poison(*POISONED[what])
+    else:
+        _die_after(*(BROADCAST_STEPS if what == "broadcast" else MONITOR_STEPS)[step])
     await (sender(world, push).deliver() if what == "broadcast" else world.monitor.run())
-    raise SystemExit(f"{what} got to its end without the step {step!r}")
+    if step != "poison":
+        raise SystemExit(f"{what} got to its end without the step {step!r}")
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(int(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))
+    place = int(sys.argv[1]), Path(sys.argv[2])
+    if sys.argv[5] == "poison":
+        sys.stdout.write(f"{_count_deaths(*place, *sys.argv[3:5])}\n")
+    else:
+        asyncio.run(_run(*place, *sys.argv[3:]))

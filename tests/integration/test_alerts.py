@@ -3,6 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
+from shared.domain.alert import AlertState, AnnouncedAlert
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.registry import keys
 from shared.registry.directory_cache import Departure
@@ -135,7 +136,7 @@ async def test_after_a_loss_of_data_what_was_due_counts_as_announced(world: Worl
     ]
     loss = AFTER + 1_000
     await world.registry.restore(states, T + loss, version_jump=1_000)
-    await world.alerts.restore(states, T + loss)
+    await world.alerts.restore(states, [], T + loss)
     assert await world.announce(2 * AFTER) == [("f-2", "offline", AFTER)]
     for facility in ("f-1", "f-2"):
         await world.heard(facility, 2 * AFTER + 1)
@@ -143,3 +144,53 @@ async def test_after_a_loss_of_data_what_was_due_counts_as_announced(world: Worl
         ("f-1", "recovered", 2 * AFTER + 1),
         ("f-2", "recovered", 2 * AFTER + 1),
     ]
+
+
+async def lose(world: World, states: list[FacilityState], alerts: list[AnnouncedAlert], at: int) -> None:
+    """Redis is empty at that moment, SQL knows these."""
+    await world.registry.restore(states, T + at, version_jump=1_000)
+    await world.alerts.restore(states, alerts, T + at)
+
+
+async def cool_down(world: World, facility: str) -> float:
+    """Returns the ms left of a facility's cool-down, 0 without any."""
+    return max(0, await world.redis.pttl(keys.partition_of(facility).alert_cooldown(facility)))
+
+
+async def test_after_a_loss_of_data_a_cool_down_lasts_as_long_as_it_would_have(world: World) -> None:
+    states = [
+        FacilityState("f-1", FacilityStatus.ONLINE, T + 50_000, 3, reason="heartbeat"),
+        FacilityState("f-2", FacilityStatus.OFFLINE, T, 2, reason="left"),
+        FacilityState("f-3", FacilityStatus.ONLINE, T + 50_000, 3, reason="heartbeat"),
+    ]
+    told = [
+        AnnouncedAlert("f-1", AlertState.OFFLINE, T, T + 40_000),
+        AnnouncedAlert("f-1", AlertState.RECOVERED, T + 50_000, T + 51_000),
+        AnnouncedAlert("f-3", AlertState.OFFLINE, T - COOLDOWN, T + 60_000 - COOLDOWN),
+        AnnouncedAlert("f-3", AlertState.RECOVERED, T + 50_000, T + 51_000),
+    ]
+    await lose(world, states, told, 60_000)
+    assert COOLDOWN - 20_000 - 10_000 < await cool_down(world, "f-1") <= COOLDOWN - 20_000
+    assert COOLDOWN - 30_000 - 10_000 < await cool_down(world, "f-2") <= COOLDOWN - 30_000, "announced when it was due"
+    assert await cool_down(world, "f-3") == 0, "it was over"
+    await world.swept(60_000)
+    assert await world.announce(60_000 + AFTER) == [("f-3", "offline", 60_000)]
+
+
+async def test_after_a_loss_of_data_what_a_cool_down_held_back_still_waits_for_its_end(world: World) -> None:
+    states = [FacilityState("f-1", FacilityStatus.OFFLINE, T + 60_000, 4, reason="left")]
+    told = [
+        AnnouncedAlert("f-1", AlertState.OFFLINE, T, T + AFTER),
+        AnnouncedAlert("f-1", AlertState.RECOVERED, T + 50_000, T + 51_000),
+    ]
+    await lose(world, states, told, 100_000)
+    assert await world.announce(100_001) == []
+    await world.redis.delete(keys.partition_of("f-1").alert_cooldown("f-1"))
+    assert await world.announce(T + COOLDOWN) == [("f-1", "offline", 60_000)]
+
+
+async def test_after_a_loss_of_data_a_return_that_nobody_was_told_of_is_told(world: World) -> None:
+    states = [FacilityState("f-1", FacilityStatus.ONLINE, T + 50_000, 3, reason="heartbeat")]
+    await lose(world, states, [AnnouncedAlert("f-1", AlertState.OFFLINE, T, T + AFTER)], 60_000)
+    assert await world.alerts.announce(T + 61_000) == 1
+    assert await world.alerted() == [("f-1", "recovered", 50_000)]

@@ -1,6 +1,8 @@
 """Processes killed between any two steps: SQL holds every change, browsers end with the newest state."""
 
 import asyncio
+import base64
+import json
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,14 +14,17 @@ from redis.asyncio import Redis
 
 from shared.broadcast.push import WebPubSubPush
 from shared.connections import WebPubSubConnection
+from shared.errors import DependencyUnavailableError
 from shared.registry import keys
+from shared.stream.deaths import HOPELESS
 from shared.stream.group import BROADCAST, CORE, SQL
 from tests.emulators.web_pubsub_harness import Client, Emulator, running_emulator
-from tests.integration.crashing import BROADCAST_STEPS, LEASE_MS, MONITOR_STEPS, sender
+from tests.integration.crashing import BROADCAST_STEPS, LEASE_MS, MONITOR_STEPS, POISON, sender
 from tests.integration.pipeline_world import GRACE, World
 
 ROOT = Path(__file__).parents[2]
 FACILITIES = ("f-1", "f-2", "f-3")
+NOWHERE = "Endpoint=http://nowhere;AccessKey=c2VjcmV0;Version=1.0;"
 
 
 @pytest.fixture
@@ -63,6 +68,20 @@ class Page:
     def _take(self, facility: str, version: int, status: str) -> None:
         assert version >= self.held.get(facility, (0, ""))[0], "versions never go back"
         self.held[facility] = version, status
+
+
+async def crash_of_poison(redis_port: int, folder: Path, web_pubsub: str, what: str) -> int:
+    """Runs processes until one survives; returns how many died."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.integration.crashing"),
+        *(str(redis_port), str(folder), web_pubsub, what, "poison"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    return int(printed)
 
 
 async def crash(redis_port: int, folder: Path, web_pubsub: str, what: str, step: str) -> None:
@@ -133,7 +152,7 @@ async def test_a_monitor_killed_after_any_step_leaves_every_change_and_session_i
     without_delivery(world)
     await turn_all(world, online=True)
     await turn_all(world, online=False)
-    await crash(redis_port, tmp_path, "Endpoint=http://nowhere;AccessKey=c2VjcmV0;Version=1.0;", "monitor", step)
+    await crash(redis_port, tmp_path, NOWHERE, "monitor", step)
     await turn_all(world, online=True)
 
     await world.monitor.run()
@@ -150,3 +169,62 @@ async def test_a_monitor_killed_after_any_step_leaves_every_change_and_session_i
     for group, kind in ((SQL, "changes"), (CORE, "changes"), (SQL, "ended")):
         assert await pending(redis, group, kind) == 0
     assert await world.set_aside() == []
+
+
+@pytest.mark.parametrize(("what", "group"), [("monitor", SQL), ("core", CORE)])
+async def test_a_change_that_kills_whoever_records_it_is_set_aside_and_the_others_are_recorded(
+    world: World, redis: Redis, redis_port: int, tmp_path: Path, what: str, group: str
+) -> None:
+    without_delivery(world)
+    await turn_all(world, online=True)
+    deaths = await crash_of_poison(redis_port, tmp_path, NOWHERE, what)
+    assert deaths == HOPELESS + 1, "once when it was new"
+
+    [letter] = await world.set_aside()
+    assert (letter["source"], json.loads(base64.b64decode(letter["body"]))["facility"]) == (group, POISON)
+    assert letter["reason"] == f"{HOPELESS} processes died handling it, the last ones with nothing else in hand"
+    table = "SELECT facility_id FROM facility_status_history ORDER BY 1"
+    rows = world.monitor_rows(table)
+    if what == "core":
+        assert rows == [(facility,) for facility in FACILITIES], "the other database knows nothing of it"
+        rows = world.core_rows("SELECT facility_id FROM facilities WHERE connectivity_version = 1 ORDER BY 1")
+    assert rows == [("f-1",), ("f-3",)]
+    assert await pending(redis, group) == 0
+    assert await redis.exists(keys.under_way(group)) == 0, "nothing is left behind"
+
+
+async def test_a_change_that_kills_whoever_sends_it_is_set_aside_and_the_others_are_sent(
+    world: World, redis: Redis, redis_port: int, tmp_path: Path, emulator: Emulator
+) -> None:
+    push = WebPubSubPush(WebPubSubConnection("presence", connection_string=emulator.connection_string))
+    url, _ = await push.client_url("u-1", ["region-r-1", "region-r-2"], 60)
+    client = await emulator.open(url)
+    without_delivery(world)
+    await turn_all(world, online=True)
+    assert await crash_of_poison(redis_port, tmp_path, emulator.connection_string, "broadcast") == HOPELESS + 1
+    told = [change["facilityId"] for _ in range(2) for change in (await client.json())["changes"]]
+    assert sorted(set(told)) == ["f-1", "f-3"]
+    [letter] = await world.set_aside()
+    assert (letter["source"], letter["stream"]) == (BROADCAST, keys.partition_of(POISON).changes)
+    assert await pending(redis, BROADCAST) == 0
+    await push.close()
+
+
+async def test_an_outage_is_no_death_however_often_entries_are_tried_meanwhile(
+    world: World, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_delivery(world)
+    await turn_all(world, online=True)
+    with monkeypatch.context() as patch:
+
+        def away(*_: object, **__: object) -> int:
+            raise DependencyUnavailableError("sql")
+
+        patch.setattr(world.monitor_store, "record_changes", away)
+        for _ in range(HOPELESS + 2):
+            with pytest.raises(DependencyUnavailableError):
+                await world.monitor.run()
+    assert await redis.exists(keys.under_way(SQL)) == 0
+    await world.monitor.run()
+    assert await world.set_aside() == []
+    assert len(world.monitor_rows("SELECT facility_id FROM facility_status_history")) == 3

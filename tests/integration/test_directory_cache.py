@@ -67,13 +67,32 @@ async def test_after_a_loss_of_redis_data_no_generation_is_used_twice(redis: Red
 
 async def test_facilities_that_leave_a_region_are_reported(redis: Redis) -> None:
     publisher = DirectoryPublisher(redis, DirectoryCache(redis))
-    assert await publisher.publish(FIRST, "1") == []
+    await publisher.publish(FIRST, "1")
+    assert await publisher.departures() == []
     after = directory({"f-1": "c-2", "f-2": "c-1"}, {})
-    departures = await publisher.publish(after, "2")
-    assert sorted(departures, key=lambda d: d.facility_id) == [
+    await publisher.publish(after, "2")
+    assert sorted(await publisher.departures(), key=lambda d: d.facility_id) == [
         Departure("f-1", "r-1", moved=True),
         Departure("f-3", "r-2", moved=False),
     ]
+
+
+async def test_facilities_that_come_from_no_region_are_reported_unless_no_directory_was_known(redis: Redis) -> None:
+    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    fewer = directory({"f-1": "c-1", "f-3": "c-2"}, {})
+    await publisher.publish(fewer, "1")
+    assert await publisher.departures() == []
+    await publisher.publish(FIRST, "2")
+    assert await publisher.departures() == [Departure("f-2", "", moved=True)]
+    await publisher.departed()
+    assert await publisher.departures() == []
+
+
+async def test_departures_of_a_directory_that_is_not_in_force_are_not_told(redis: Redis) -> None:
+    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    await publisher.publish(FIRST, "1")
+    await redis.set(keys.DEPARTURES, '[7, [["f-1", "r-1", false]]]')
+    assert await publisher.departures() == []
 
 
 async def test_an_old_generation_goes_away_by_itself(redis: Redis) -> None:

@@ -62,3 +62,18 @@ async def test_nobody_is_alerted_twice_after_a_loss_of_data(world: World, redis:
     back = world.time
     await world.sweep_after(1_000)
     assert await alerts(world) == [("f-1", "recovered", back)]
+
+
+async def test_a_cool_down_outlives_a_loss_of_data(world: World, redis: Redis) -> None:
+    await world.beat("u-1")
+    await world.run_on(TTL + AFTER + 10_000)
+    await world.beat("u-1")
+    await world.sweep_after(1_000)
+    assert [state for _, state, _ in await alerts(world)] == ["offline", "recovered"]
+    await world.monitor.run()
+    await redis.flushall()
+    await world.recovery.ensure()
+    await world.run_on(2 * TTL, beats=["u-1"])
+    await world.run_on(TTL + AFTER + 10_000)
+    assert (await world.state("f-1")).status == "offline"
+    assert await alerts(world) == [], "announced less than an hour ago"

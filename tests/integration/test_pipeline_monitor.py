@@ -1,5 +1,6 @@
 """What the streams hold goes to SQL, once, whatever dies in between; what SQL holds of the directory goes to Redis."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,12 +8,15 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from shared.domain.directory import Facility
+from shared import metrics
+from shared.broadcast.snapshots import facility_item
+from shared.domain.directory import Directory, Facility
 from shared.domain.facility import FacilityChange
 from shared.domain.instants import to_iso
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
-from shared.stream.group import SQL
+from shared.requests import HistoryQuery
+from shared.stream import group
 from tests.integration.pipeline_world import DIRECTORY, GRACE, TTL, World, make_world
 
 HISTORY = "SELECT facility_id, version, status, at, reason FROM facility_status_history ORDER BY facility_id, version"
@@ -98,6 +102,85 @@ async def test_the_directory_is_refreshed_and_a_facility_that_moved_is_announced
     assert not (await world.monitor.run()).directory, "published once"
 
 
+def without(facility: str) -> Directory:
+    """The directory without one facility."""
+    return replace(
+        DIRECTORY,
+        facilities={name: each for name, each in DIRECTORY.facilities.items() if name != facility},
+        facilities_of_user={
+            user: tuple(name for name in names if name != facility)
+            for user, names in DIRECTORY.facilities_of_user.items()
+        },
+    )
+
+
+def in_another_region(facility: str) -> Directory:
+    """The directory with one facility in the other region."""
+    county = "c-1" if DIRECTORY.facilities[facility].county_id == "c-2" else "c-2"
+    moved = Facility(facility, county, "")
+    return replace(DIRECTORY, facilities={**DIRECTORY.facilities, facility: moved})
+
+
+async def test_a_move_is_no_transition_of_the_history_and_uptime_goes_on_over_it(world: World) -> None:
+    begun = world.time
+    await world.beat("u-1")
+    await world.sweep_after(10_000)
+    await world.monitor.run()
+    world.core_store.replace_directory(in_another_region("f-1"))
+    await world.monitor.run()
+    await world.beat("u-1", leaving=True)
+    await world.sweep_after(GRACE + 1_000)
+    await world.sweep_after(GRACE + 1_000)
+    await world.monitor.run()
+    assert world.monitor_rows(
+        "SELECT version, status, reason FROM facility_status_history WHERE facility_id = 'f-1' ORDER BY version"
+    ) == [(1, "online", "heartbeat"), (2, "removed", "removed"), (3, "online", "joined"), (4, "offline", "left")]
+    of_range = {"from": to_iso(begun), "to": to_iso(begun + 20_000)}
+    page = await asyncio.to_thread(world.history.page, "f-1", HistoryQuery.model_validate(of_range))
+    world.history_store.close()
+    assert [(each.version, each.status, each.at - begun) for each in page.transitions] == [
+        (4, "offline", 15_000),
+        (1, "online", 0),
+    ]
+    assert page.uptime == 0.75
+
+
+async def test_a_facility_that_was_never_online_is_shown_at_version_0_after_a_move(world: World) -> None:
+    world.core_store.replace_directory(in_another_region("f-1"))
+    await world.monitor.run()
+    told = [
+        (message["regionId"], change["facilityId"], change["status"], change["version"])
+        for message in await world.deliver()
+        for change in message["changes"]
+    ]
+    assert told == [("r-1", "f-1", "removed", 1)]
+    entry = (await world.directory.view()).facilities["f-1"]
+    shown = facility_item(entry, await world.state("f-1"))
+    assert (shown["version"], shown["status"], shown["since"]) == (0, "offline", None)
+
+
+async def test_a_facility_that_was_removed_and_returns_is_told_and_written_as_it_is(world: World) -> None:
+    since = world.time
+    await world.beat("u-1")
+    await world.monitor.run()
+    world.core_store.replace_directory(without("f-1"))
+    await world.monitor.run()
+    await world.deliver()
+    world.push.sent.clear()
+    world.core_store.replace_directory(DIRECTORY)
+    assert world.core_rows("SELECT connectivity_version FROM facilities WHERE facility_id = 'f-1'") == [(0,)]
+    await world.monitor.run()
+    assert world.core_rows(
+        "SELECT connectivity_status, connectivity_since, connectivity_version FROM facilities WHERE facility_id = 'f-1'"
+    ) == [("online", to_iso(since), 3)]
+    told = [
+        (message["regionId"], change["facilityId"], change["status"], change["version"])
+        for message in await world.deliver()
+        for change in message["changes"]
+    ]
+    assert told == [("r-1", "f-1", "online", 3)]
+
+
 async def test_streams_are_trimmed_when_every_reader_is_done(world: World) -> None:
     await one_life(world)
     changes, ended = keys.partition_of("f-1").changes, keys.partition_of("f-1").ended
@@ -129,7 +212,7 @@ async def test_a_monitor_that_dies_between_commit_and_acknowledgement_repeats_wi
         with pytest.raises(DependencyUnavailableError):
             await world.monitor.run()
     stream = keys.partition_of("f-1").changes if step == "record_changes" else keys.partition_of("f-1").ended
-    assert (await redis.xpending(stream, SQL))["pending"] > 0
+    assert (await redis.xpending(stream, group.SQL))["pending"] > 0
 
     successor = make_world(redis, tmp_path)
     result = await successor.monitor.run()
@@ -139,7 +222,7 @@ async def test_a_monitor_that_dies_between_commit_and_acknowledgement_repeats_wi
         ("f-1", 2, "offline", ended, "left"),
     ]
     assert world.monitor_rows(LOG) == [("u-1", "s", "f-1", started, ended, "left")]
-    assert (await redis.xpending(stream, SQL))["pending"] == 0
+    assert (await redis.xpending(stream, group.SQL))["pending"] == 0
     await successor.close()
 
 
@@ -178,3 +261,37 @@ async def test_one_monitor_runs_at_a_time(world: World) -> None:
     assert (await world.monitor.run()).changes == 0
     await world.redis.delete(keys.MONITOR_LEASE)
     assert (await world.monitor.run()).changes == 2
+
+
+async def test_a_run_measures_what_waits_in_the_streams(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, tuple[int, dict[str, tuple[int, float]]]] = {}
+    monkeypatch.setattr(metrics, "surveyed", lambda stream, *values: found.update({stream: values}))
+    await world.redis.set(keys.BROADCAST_LEASE, "a broadcaster that is behind", px=60_000)
+    await one_life(world)
+    await world.monitor.run()
+    entries, groups = found["changes"]
+    assert entries == 2
+    assert {name: waiting for name, (waiting, _) in groups.items()} == {group.BROADCAST: 2, group.CORE: 0, group.SQL: 0}
+    assert found["ended"] == (1, {group.SQL: (0, 0)})
+
+
+async def test_a_departure_that_could_not_be_announced_is_announced_by_the_next_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.beat("u-1")
+    await world.monitor.run()
+    world.core_store.replace_directory(without("f-1"))
+    with monkeypatch.context() as patch:
+
+        async def away(*_: object) -> int:
+            raise DependencyUnavailableError("redis")
+
+        patch.setattr(world.registry, "depart", away)
+        with pytest.raises(DependencyUnavailableError):
+            await world.monitor.run()
+    for _ in range(2):
+        await world.monitor.run()
+    assert [row[0] for row in world.monitor_rows("SELECT status FROM facility_status_history ORDER BY version")] == [
+        "online",
+        "removed",
+    ]

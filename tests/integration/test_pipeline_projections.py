@@ -12,6 +12,7 @@ from shared.domain.session import EndedSession
 from shared.errors import DependencyUnavailableError, StoreError
 from shared.pipeline.bounds import StreamBounds
 from shared.registry import keys
+from shared.registry.directory_cache import Departure
 from shared.stream.group import BROADCAST, CORE, SQL
 from shared.stream.setting_aside import TRIES
 from tests.integration.pipeline_world import GRACE, TTL, World, make_world
@@ -288,6 +289,21 @@ async def test_announcements_that_browsers_know_are_not_repeated_when_a_stream_g
     await bounds.keep()
     assert await world.redis.xlen(keys.CONTROL_STREAM) <= 3
     assert len(await world.deliver()) == before
+
+
+async def test_a_region_hears_of_a_departure_though_its_stream_gave_way_meanwhile(world: World) -> None:
+    await world.redis.set(keys.BROADCAST_LEASE, "a broadcaster that is behind", px=60_000)
+    await lives(world, ["u-1"])
+    await world.registry.depart([Departure("f-1", "r-2", moved=True)], world.time)
+    await lives(world, ["u-1"], 5)
+    bounds = StreamBounds(world.redis, world.registry, world.now, changes_limit=4)
+    await bounds.keep()
+    assert await world.redis.xlen(keys.partition_of("f-1").changes) <= 4
+    await world.redis.delete(keys.BROADCAST_LEASE)
+    told = [
+        (message["regionId"], change["status"]) for message in await world.deliver() for change in message["changes"]
+    ]
+    assert sorted(told) == [("r-1", "offline"), ("r-2", "removed")]
 
 
 async def test_ended_sessions_beyond_the_limit_leave_redis_and_are_counted(world: World) -> None:

@@ -200,6 +200,8 @@ async def test_a_facility_that_leaves_its_region_is_numbered_as_removed(redis: R
         ("removed", 0, 2, "removed"),
         ("online", 0, 3, "heartbeat"),
     ], "`since` never goes back"
+    rows = await stream_rows(redis, keys.partition_of("f-1").changes)
+    assert [row.get("again") for row in rows] == [None, None, "1"], "it was told before"
 
 
 async def test_a_facility_that_is_gone_leaves_at_that_moment(redis: Redis) -> None:
@@ -210,6 +212,17 @@ async def test_a_facility_that_is_gone_leaves_at_that_moment(redis: Redis) -> No
     assert await changes(redis, "f-2") == [("removed", 50, 1, "removed")]
     (never_online,) = await system.facility_states(["f-2"])
     assert (never_online.status, never_online.since, never_online.reason) == ("offline", None, None)
+    await system.ingest([("f-2", beat("u-1", 60))])
+    assert (await changes(redis, "f-2"))[1:] == [("online", 60, 2, "heartbeat")], "no version is used twice"
+
+
+async def test_a_facility_that_returns_to_the_directory_is_told_as_it_is(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0))])
+    await system.depart([Departure("f-1", "r-1", moved=False)], T + 50)
+    assert await system.depart([Departure("f-1", "", moved=True), Departure("f-2", "", moved=True)], T + 60) == 1
+    assert (await changes(redis))[1:] == [("removed", 50, 2, "removed"), ("online", 0, 3, "heartbeat")]
+    assert await changes(redis, "f-2") == [], "there is nothing to tell of one that was never online"
 
 
 async def test_restored_facilities_jump_ahead_and_end_at_the_loss_unless_heard(redis: Redis) -> None:

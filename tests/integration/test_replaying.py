@@ -145,3 +145,18 @@ async def test_the_command_shows_what_waits_and_puts_back_what_was_set_aside(
 
     code, said = await operate(1, "backlog")
     assert (code, said.startswith("operate: redis is not available")) == (1, True)
+
+
+async def test_a_reader_who_has_had_enough_makes_no_command_fail(redis: Redis, redis_port: int) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "shared.operate", "backlog"),
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **ENVIRONMENT, "Redis": f"localhost:{redis_port}"},
+        stdout=writing,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writing)
+    _, said = await process.communicate()
+    assert (process.returncode, said) == (0, b"")

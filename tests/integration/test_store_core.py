@@ -134,7 +134,7 @@ def test_only_absent_tables_are_created(address: str) -> None:
 def test_both_roles_may_share_a_database(address: str) -> None:
     core, monitor = open_core_store(address), open_monitor_store(address)
     assert core.migrate() == ["0001_initial"]
-    assert monitor.migrate() == ["0001_initial", "0002_activity_view"]
+    assert monitor.migrate() == ["0001_initial", "0002_activity_view", "0003_alerts"]
     assert core.migrate() == []
     assert monitor.migrate() == []
     core.replace_directory(DIRECTORY)

@@ -1,6 +1,7 @@
 """What the API reads of the private database, and who may read it, the same in both dialects."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_a_departure_from_a_region_is_no_transition(writer: SqlMonitorStore, rea
     writer.record_changes([*changes("f-1", T0), gone, *changes("f-1", T0 + 10, first=3)])
     assert versions(reader.transitions("f-1", Span(T0, T0 + 99), before=HIGHEST, limit=9)) == [3, 1]
     assert reader.online_time("f-1", [Span(T0 + 5, T0 + 25), Span(T0 + 45, T0 + 50)]) == {T0 + 5: 20, T0 + 45: 5}
+    moved = [
+        *changes("f-3", T0),
+        FacilityChange("f-3", FacilityStatus.REMOVED, T0, 2, 0, "removed"),
+        replace(changes("f-3", T0, first=3)[0], again=True),
+        FacilityChange("f-3", FacilityStatus.OFFLINE, T0 + 50, 4, 0, "left"),
+    ]
+    writer.record_changes(moved)
+    assert versions(reader.transitions("f-3", Span(T0, T0 + 99), before=HIGHEST, limit=9)) == [4, 1]
+    assert reader.online_time("f-3", [Span(T0, T0 + 99)]) == {T0: 50}
     never = FacilityChange("f-2", FacilityStatus.REMOVED, T0, 1, 0, "removed")
     writer.record_changes([never, *changes("f-2", T0 + 5, first=2)])
     assert reader.known_since("f-2") is None
@@ -211,6 +221,22 @@ def test_of_two_accounts_of_an_hour_the_later_stays_whatever_the_order(
     assert writer.record_activity(accounts[:3]) == 0
     assert writer.record_activity(accounts) == 1
     assert reader.activity("f-1", Span(NOON, NOON + 1)) == [accounts[3]]
+
+
+def test_activity_of_several_facilities_adds_up_by_hour(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
+    writer.record_activity(
+        [
+            ActivityHour("f-1", NOON, 1, {0: Counts(3, 1), 59: Counts(1, 0, 0, 0, 2)}),
+            ActivityHour("f-1", NOON, 2, {0: Counts(1)}),
+            ActivityHour("f-2", NOON, 1, {7: Counts(10, 5, 1, 1)}),
+            ActivityHour("f-2", NOON + HOUR, 1, {7: Counts(1)}),
+            ActivityHour("F-1", NOON, 1, {7: Counts(1000)}),
+            ActivityHour("f-1", NOON + 2 * HOUR, 1, {0: Counts(1000)}),
+        ]
+    )
+    span = Span(NOON, NOON + 2 * HOUR)
+    assert reader.activity_sums(["f-1", "f-2", "f-3"], span) == {NOON: Counts(15, 6, 1, 1, 2), NOON + HOUR: Counts(1)}
+    assert reader.activity_sums([], span) == {}
 
 
 def test_a_view_tells_activity_by_minute_hour_and_day(writer: SqlMonitorStore, address: str) -> None:

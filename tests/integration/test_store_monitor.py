@@ -3,10 +3,12 @@
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from shared.domain.alert import AlertState, AnnouncedAlert
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.session import EndedSession, EndReason
 from shared.errors import StoreError
@@ -70,12 +72,12 @@ def test_the_store_keeps_the_port(store: SqlMonitorStore) -> None:
 
 def test_migrating_creates_the_tables_of_the_contract_once(address: str) -> None:
     store = open_monitor_store(address)
-    names = ["0001_initial", "0002_activity_view"]
+    names = ["0001_initial", "0002_activity_view", "0003_alerts"]
     assert store.migrate() == names
     assert store.migrate() == []
     for table in (
         *("facility_status", "facility_status_history", "session_log", "facility_activity"),
-        *("stale_periods", "ended_sessions"),
+        *("stale_periods", "ended_sessions", "facility_alerts"),
     ):
         assert count(address, table) == 0
     applied = execute(address, "SELECT name, applied_at FROM schema_migrations ORDER BY name")
@@ -148,6 +150,21 @@ def test_a_removal_is_in_the_history_and_no_state(store: SqlMonitorStore, addres
     ]
 
 
+def test_what_a_region_is_told_again_is_a_row_of_its_own_kind_and_raises_the_state(
+    store: SqlMonitorStore, address: str
+) -> None:
+    again = replace(online("f-1", 3, T0), again=True)
+    store.record_changes([online("f-1", 1, T0), FacilityChange("f-1", FacilityStatus.REMOVED, T0, 2, 0, "removed")])
+    assert store.record_changes([again]) == 1
+    assert store.record_changes([again]) == 0
+    assert [(state.version, state.reason) for state in store.facility_states()] == [(3, "heartbeat")]
+    assert history(address, "f-1") == [
+        (1, "online", "heartbeat"),
+        (2, "removed", "removed"),
+        (3, "online", "joined"),
+    ]
+
+
 def test_ids_that_differ_in_case_are_different(store: SqlMonitorStore) -> None:
     assert store.record_changes([online("f-a", 1), online("F-A", 1)]) == 2
     assert {state.facility_id for state in store.facility_states()} == {"f-a", "F-A"}
@@ -198,6 +215,7 @@ def test_nothing_to_write_is_no_work(store: SqlMonitorStore) -> None:
     assert store.record_changes([]) == 0
     assert store.log_sessions([]) == 0
     store.remember_ended_ids([])
+    store.record_alerts([])
 
 
 def test_ended_ids_are_held_until_their_time_and_only_prolonged(store: SqlMonitorStore) -> None:
@@ -209,6 +227,16 @@ def test_ended_ids_are_held_until_their_time_and_only_prolonged(store: SqlMonito
     store.remember_ended_ids([EndedId("u-1", "s-1", T0 + 70)])
     assert store.ended_ids(T0 + 50) == [EndedId("u-1", "s-1", T0 + 70)]
     assert store.ended_ids(T0 + 70) == []
+
+
+def test_the_newest_alert_of_each_facility_and_state_is_kept(store: SqlMonitorStore, address: str) -> None:
+    first, second = (AnnouncedAlert("f-1", AlertState.OFFLINE, T0 + at, T0 + at + 5) for at in (0, 100))
+    back = AnnouncedAlert("f-1", AlertState.RECOVERED, T0 + 50, T0 + 51)
+    other = AnnouncedAlert("F-1", AlertState.OFFLINE, T0, T0 + 1)
+    store.record_alerts([second, first, back])
+    store.record_alerts([first, other])
+    assert sorted(store.announced_alerts(), key=lambda each: each.at) == [other, back, second]
+    assert count(address, "facility_alerts") == 3
 
 
 def test_pruning_keeps_every_facilitys_newest_transition(store: SqlMonitorStore, address: str) -> None:

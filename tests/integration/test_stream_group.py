@@ -1,8 +1,12 @@
 """Consumer groups: nothing is lost between reading and acknowledging, nothing is trimmed too early."""
 
+from typing import Any
+
+import pytest
 from redis.asyncio import Redis
 
-from shared.stream.backlog import survey, trim
+from shared.stream import backlog as backlogs
+from shared.stream.backlog import GroupBacklog, survey, trim
 from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup
 
 STREAMS = ["changes:{p00}", "changes:{p01}"]
@@ -104,3 +108,30 @@ async def test_the_backlog_tells_what_waits_and_since_when(redis: Redis) -> None
     (backlog,) = await survey(redis, STREAMS[:1], (BROADCAST,))
     assert (backlog.groups[BROADCAST].waiting, backlog.groups[BROADCAST].oldest) == (3, 1000), "never looked at"
     assert backlog.needed is None
+
+
+async def test_a_group_that_is_gone_between_two_looks_at_it_trims_nothing(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(redis, 0, 1, 2)
+    group = StreamGroup(redis, SQL, STREAMS)
+    await group.acknowledge(await group.read_new(10))
+    ask = backlogs._ask
+
+    async def lose(*arguments: Any) -> tuple[list[Any], list[Any]]:
+        answers = await ask(*arguments)
+        await redis.xgroup_destroy(STREAMS[0], SQL)
+        return answers
+
+    monkeypatch.setattr(backlogs, "_ask", lose)
+    removed, found = await trim(redis, STREAMS, (SQL,))
+    assert removed == 1, "the other stream's"
+    assert [backlog.needed is None for backlog in found] == [True, False]
+    assert found[0].groups[SQL] == GroupBacklog(2, found[0].groups[SQL].oldest), "for a group to come everything waits"
+    assert await redis.xlen(STREAMS[0]) == 2
+
+
+def test_where_a_server_counts_pending_entries_but_names_none_nothing_is_trimmed() -> None:
+    row = {"last-delivered-id": b"2000-3", "lag": 0}
+    waiting, needed = backlogs._group(row, {"pending": 1, "min": None}, [])
+    assert (waiting, needed) == (GroupBacklog(1, None), (0, 0))

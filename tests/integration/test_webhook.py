@@ -13,10 +13,11 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from shared.alerts.webhook import TRIES, Webhook, WebhookSettings
+from shared.domain.alert import AlertState
 from shared.registry import keys
 from shared.registry.dead_letters import WEBHOOK, DeadLetters
 from shared.registry.directory_cache import DirectoryCache
-from shared.stream.entries import AlertEntry, AlertState
+from shared.stream.entries import AlertEntry
 from tests.integration.alert_world import AFTER, TTL, T, World
 
 SECRET = "näh, that is not it"

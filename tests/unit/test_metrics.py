@@ -1,6 +1,7 @@
 """The product's instruments, as an exporter sees them."""
 
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -70,6 +71,25 @@ def test_counters_add_up_by_source(reader: InMemoryMetricReader) -> None:
     metrics.dead_letters.add(2, {"source": "ingest"})
     [point] = points(reader, "dead_letters")
     assert (point.value, dict(point.attributes)) == (3, {"source": "ingest"})
+
+
+def test_what_waits_in_the_streams_is_told_by_stream_and_group_until_it_is_outdated(
+    reader: InMemoryMetricReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = monotonic()
+    monkeypatch.setattr(metrics, "monotonic", lambda: at)
+    metrics.surveyed("these", 14, {"sql": (9, 37.2), "broadcast": (0, 0.0)})
+    metrics.surveyed("those", 3, {"sql": (3, 1.5)})
+
+    def found(name: str) -> dict[tuple[Any, ...], Any]:
+        told = {tuple(point.attributes.values()): point.value for point in points(reader, name)}
+        return {key: value for key, value in told.items() if key[0] in ("these", "those")}
+
+    assert found("stream_entries") == {("these",): 14, ("those",): 3}
+    assert found("stream_waiting") == {("these", "sql"): 9, ("these", "broadcast"): 0, ("those", "sql"): 3}
+    assert found("stream_oldest")["these", "sql"] == 37.2
+    at += 1_000
+    assert points(reader, "stream_waiting") == [], "another instance may be the monitor by now"
 
 
 @pytest.mark.parametrize(

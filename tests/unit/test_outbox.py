@@ -4,8 +4,9 @@ import json
 
 from shared.broadcast.messages import MAX_BYTES, facility_status, in_messages
 from shared.broadcast.outbox import SPACING, Batch, Outbox, WaitingAnnouncement, WaitingChange
+from shared.domain.alert import AlertState
 from shared.domain.facility import FacilityChange, FacilityStatus
-from shared.stream.entries import AlertEntry, AlertState, StaleEntry
+from shared.stream.entries import AlertEntry, StaleEntry
 from shared.stream.group import Entry
 
 

@@ -94,13 +94,13 @@ export class Region {
     for (const change of Array.isArray(changes) ? changes : []) {
       if (typeof change?.facilityId !== "string" || !Number.isSafeInteger(change.version)) continue;
       const held = this.facilities.get(change.facilityId);
+      if (held && change.version <= held.version) continue;
       if (change.status === "removed") {
         if (!held) continue;
         this.facilities.delete(change.facilityId);
         outcome.changed.push({ ...held, status: "removed", sessions: 0 });
         continue;
       }
-      if (held && change.version <= held.version) continue;
       if (!held) outcome.needsSnapshot = true; // its name is not in the message
       const isOnline = change.status === "online";
       const lastSeen = isOnline ? change.since : null; // a change does not tell; the next snapshot does

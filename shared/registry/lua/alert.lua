@@ -10,7 +10,8 @@ local reached, after, cooldown, call_webhook = tonumber(ARGV[4]), tonumber(ARGV[
 local function cooldown_key(facility) return 'alert-cooldown:' .. tag .. ':' .. facility end
 
 local function announce(facility, state, since)
-  redis.call('XADD', CHANGES, '*', 'kind', 'alert', 'facility', facility, 'state', state, 'since', since)
+  redis.call('XADD', CHANGES, '*', 'kind', 'alert', 'facility', facility, 'state', state, 'since', since,
+    'at', string.format('%.0f', reached))
   if call_webhook then
     redis.call('RPUSH', 'webhook-calls:' .. tag .. ':' .. facility, state .. '/' .. since)
     -- A facility whose earlier call still waits keeps its turn: calls of one facility go in their order.

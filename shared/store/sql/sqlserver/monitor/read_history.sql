@@ -1,5 +1,5 @@
--- Purpose: one page of a facility's transitions between two instants (both included), newest first; departures from a
---          region are left out.
+-- Purpose: one page of a facility's transitions between two instants (both included), newest first; where it only
+--          left or joined a region, nothing of it is shown.
 -- Parameter: JSON object {facility_id, start, end, before, limit}; of those at `end` only versions below `before`.
 -- Result: rows of (version, status, at, reason), at as ISO 8601 text in UTC.
 -- facility_status_history_by_time serves it: neither later pages nor ranges of long ago read what is newer.
@@ -14,6 +14,7 @@ SELECT TOP (@limit) version, status, CONVERT(varchar(23), at, 126), reason
 FROM facility_status_history
 WHERE facility_id = @facility
     AND status <> 'removed'
+    AND reason <> 'joined'
     AND at >= @start
     AND at <= @end
     AND (at < @end OR version < @before)

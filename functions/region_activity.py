@@ -1,0 +1,23 @@
+"""HTTP → what happened at all facilities of a region together, by hour or day."""
+
+import azure.functions as func
+
+from shared.access import visible_region
+from shared.activity import region_item
+from shared.answers import RegionBuckets
+from shared.http import Call, endpoint, json_response
+from shared.problems import ForbiddenError
+from shared.requests import RegionActivityQuery
+
+bp = func.Blueprint()
+
+
+@bp.route(route="regions/{regionId}/activity", auth_level=func.AuthLevel.ANONYMOUS)
+@endpoint("GET", query=RegionActivityQuery, answers={200: RegionBuckets}, problems=(ForbiddenError,))
+async def region_activity(call: Call) -> func.HttpResponse:
+    """Answers with the region's buckets in which anything happened, oldest first, complete up to the monitor's run."""
+    query = call.query(RegionActivityQuery)
+    view, region_id = await visible_region(call)
+    facilities = [entry.facility_id for entry in view.facilities_in(region_id)]
+    buckets = await call.services.activity.region_buckets(facilities, query)
+    return json_response({"items": [region_item(bucket) for bucket in buckets]})
