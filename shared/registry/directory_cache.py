@@ -120,6 +120,16 @@ class DirectoryCache:
         found = await self.facilities_of([user_id])
         return frozenset(entry.region_id for entry in map(view.facility, found[user_id]) if entry is not None)
 
+    async def departed(self, checksums: Collection[int]) -> set[str]:
+        """Returns the facilities with these CRC-32s that were ever heard of, whether in the directory or not."""
+        partitions = {keys.ALL_PARTITIONS[checksum % keys.PARTITIONS] for checksum in checksums}
+        found: set[str] = set()
+        with redis_errors():
+            for partition in partitions:
+                names = map(text, await self._client.hkeys(partition.facilities))
+                found |= {name for name in names if name and crc32(name.encode()) in checksums}
+        return found
+
     async def _read(self, generation: int) -> DirectoryView:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
