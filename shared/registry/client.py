@@ -12,6 +12,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     ReadOnlyError,
+    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import (
@@ -49,6 +50,11 @@ def redis_errors() -> Iterator[None]:
         yield
     except _UNAVAILABLE as error:
         raise DependencyUnavailableError("redis", str(error)) from error
+    except ResponseError as error:
+        # Another script has been running for longer than the server waits before it says so.
+        if str(error).startswith("BUSY "):
+            raise DependencyUnavailableError("redis", str(error)) from error
+        raise
 
 
 def text(value: object) -> str:

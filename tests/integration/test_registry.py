@@ -4,7 +4,7 @@ import time
 
 from redis.asyncio import Redis
 
-from shared.domain.facility import FacilityStatus
+from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, EndReason, SessionTiming
 from shared.registry import keys
@@ -131,10 +131,11 @@ async def test_the_session_list_and_the_value_list_move_together(redis: Redis) -
     await system.ingest([("f-1", Heartbeat("u-1", "s", start + 30_000))])
     assert await redis.pexpiretime(key) == start + TTL + 2_000, "renewals do not pay for it"
     await system.sweep_facility("f-1", partition, start + TTL)
-    assert await redis.pexpiretime(key) == start + 30_000 + TTL + 2_000, "who comes by moves it"
-    await redis.delete(key)
-    await system.sweep_facility("f-1", partition, start + TTL)
-    assert await redis.pexpiretime(key) == start + 30_000 + TTL + 2_000
+    assert await redis.pexpiretime(key) == start + 30_000 + TTL + 2_000, "who comes by when it is time moves it"
+    await system.ingest([("f-1", Heartbeat("u-1", "s", start + 35_000))])
+    await system.sweep_facility("f-1", partition, start + TTL + 1)
+    assert await redis.pexpiretime(key) == start + 30_000 + TTL + 2_000, "and nobody before"
+    assert await system.next_due("f-1", partition) == start + 30_000 + TTL
 
     await system.ingest([("f-1", Heartbeat("u-1", "s", start + 40_000, leaving=True))])
     assert await redis.pexpiretime(key) == start + 40_000 + GRACE + 500
@@ -164,6 +165,71 @@ async def test_a_logged_value_waits_for_the_sweep_when_a_repetition_could_still_
     assert await redis.hexists(values, "u-1/s")
     await sweep(system, 96_000)
     assert await redis.hkeys(values) == [keys.HEARD.encode()]
+
+
+async def test_whom_a_hold_put_off_is_looked_at_when_it_is_over_before_its_time(redis: Redis) -> None:
+    system = registry(redis)
+    # A goodbye without a session is remembered for a TTL, which is over before the hold.
+    await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-2", 50_000, leaving=True)), ("f-2", beat("u-3", 0))])
+    assert await sweep(system, 95_000, hold_until=T + 300_000) == 0
+    await system.look_again(T + 300_000, T + 95_000)
+    assert await sweep(system, 95_000) == 2, (
+        "also where something else is to be looked at sooner"
+    )
+
+
+async def test_no_more_facilities_than_asked_for_are_visited_at_once_and_none_is_passed_over(redis: Redis) -> None:
+    system = registry(redis)
+    facilities = [f"f-{n}" for n in range(2_000)]
+    there = [each for each in facilities if keys.partition_of(each).number == 0]
+    await system.ingest([(facility, beat("u-1", 0)) for facility in there])
+    ended, calls, more = 0, 0, True
+    while more:
+        result = await system.sweep(keys.ALL_PARTITIONS[0], T + 100_000, limit=50)
+        assert result.ended <= 50
+        ended, calls, more = ended + result.ended, calls + 1, result.more
+    assert ended == len(there)
+    assert len(there) / 50 <= calls <= len(there) / 50 + 2
+
+
+async def test_a_hint_of_an_unassigned_session_visits_nobody_else(redis: Redis) -> None:
+    system = registry(redis)
+    partition = keys.partition_of(UNASSIGNED, "stranger")
+    facility = next(each for n in range(100) if keys.partition_of(each := f"f-{n}") == partition)
+    await system.ingest([(UNASSIGNED, beat("stranger", 0)), (facility, beat("u-1", 0))])
+    assert (await system.sweep_facility(UNASSIGNED, partition, T + 100_000)).ended == 1
+    assert await redis.get(partition.watermark) is None, "for the others nothing is decided"
+    assert await changes(redis, facility) == [("online", 0, 1, "heartbeat")]
+
+
+async def test_what_is_barred_is_not_heard(redis: Redis) -> None:
+    system = registry(redis)
+    await system.ingest([("f-1", beat("u-1", 0))])
+    await system.end_session("u-1", "s", ["f-1"], T + 500, T + 60_000)
+    await system.ingest([("f-1", beat("u-1", 30_000))])
+    [state] = await system.facility_states(["f-1"])
+    assert state.last_seen == T
+
+
+async def test_users_of_a_facility_are_attested_in_one_reading(redis: Redis) -> None:
+    system = registry(redis)
+    users = [f"u-{n}" for n in range(300)]
+    await system.ingest([("f-1", beat(user, 0)) for user in users])
+    await redis.config_resetstat()
+    assert await system.attest([("f-1", user) for user in users], T) == 300
+    statistics = await redis.info("commandstats")
+    assert statistics["cmdstat_hgetall"]["calls"] == 1
+
+
+async def test_whoever_goes_on_after_a_loss_makes_no_gap(redis: Redis) -> None:
+    system = registry(redis)
+    states = [FacilityState(each, FacilityStatus.ONLINE, since=T, version=4, sessions=1) for each in ("f-1", "f-2")]
+    await system.restore(states, T + 1_000, version_jump=1_000)
+    await system.ingest([("f-1", beat("u-1", 26_000))])
+    assert await sweep(system, 100_000) == 2
+    assert await changes(redis) == []
+    [told] = await changes(redis, "f-2")
+    assert told[:2] == ("offline", 1_000)
 
 
 async def test_during_a_hold_only_those_who_left_end(redis: Redis) -> None:

@@ -14,8 +14,6 @@
 local MINUTE, HOUR, DAY = 60000, 3600000, 86400000
 local ACTIVITY_DUE, READ = 'activity-due:' .. tag, 'read:' .. tag
 local KIND_OF_END = { [EXPIRED] = 'x', [LEFT] = 'l', [ENDED] = 'e' }
--- Value of HEARD: newest receivedAt, the minute (since 1970) whose heartbeats wait here, how many wait.
-local HEARD_VALUE = '>I6I4I4'
 local floor = math.floor
 
 local function activity_key(hour, facility) return 'activity:' .. tag .. ':' .. hour .. ':' .. facility end
@@ -39,18 +37,10 @@ local function count(facility, minute, kind, amount)
   end
 end
 
--- Returns the newest receivedAt, the minute whose heartbeats wait, and how many wait.
-local function waiting_in(raw)
-  if not raw then return 0, 0, 0 end
-  return struct.unpack(HEARD_VALUE, raw)
-end
-
-local function waiting_of(facility) return waiting_in(redis.call('HGET', sessions_key(facility), HEARD)) end
-
 -- Returns the value of HEARD once a facility was heard until `newest`, with that many heartbeats to be counted in a
 -- minute; nil if that tells nothing new. `raw` is the value so far.
 local function hear(raw, facility, newest, minute, beats)
-  local known, waiting_minute, waiting = waiting_in(raw)
+  local known, waiting_minute, waiting, listed = unpack_heard(raw)
   if facility == '' or newest <= known and beats == 0 then return nil end
   if minute < waiting_minute and beats > 0 then
     count(facility, minute, 'b', beats)
@@ -62,15 +52,15 @@ local function hear(raw, facility, newest, minute, beats)
     if waiting == 0 then write_soon(facility, minute) end
     waiting_minute, waiting = minute, waiting + beats
   end
-  return struct.pack(HEARD_VALUE, math.max(known, newest), waiting_minute, waiting)
+  return pack_heard(math.max(known, newest), waiting_minute, waiting, listed)
 end
 
 -- Counts the heartbeats that wait.
 local function settle_waiting(facility)
-  local newest, minute, waiting = waiting_of(facility)
+  local newest, minute, waiting, listed = heard_of(facility)
   if waiting > 0 then
     count(facility, minute, 'b', waiting)
-    redis.call('HSET', sessions_key(facility), HEARD, struct.pack(HEARD_VALUE, newest, minute, 0))
+    redis.call('HSET', sessions_key(facility), HEARD, pack_heard(newest, minute, 0, listed))
   end
 end
 

@@ -42,10 +42,10 @@ while words[next_word] do
     end
     local started, beat, leave, over, life = 0, 0, 0, 0, PENDING
     if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
-    if not leaving and at > newest then newest = at end
     -- One that is online was not ended by command, or began after the end of the block.
     local until_at = (life ~= ONLINE or at < started) and redis.call('ZSCORE', ENDED_IDS, id)
     local beat_before, applied_before, barred = beat, applied, until_at and at <= tonumber(until_at)
+    if not leaving and not barred and at > newest then newest = at end
 
     if barred then
       ended = ended + 1

@@ -25,9 +25,10 @@ local LOGGED = 128 -- added to an ended state once SQL holds it
 local NAMELESS = '/'
 local REASON = { [0] = 'heartbeat', 'expired', 'left', 'ended' }
 
--- A facility's session values hold one field more, which is no session: when it was last heard (see activity.lua). A
--- heartbeat thus reads and writes one key, which Redis has at hand.
-local HEARD = '.'
+-- A facility's session values hold one field more, which is no session, so that a heartbeat reads and writes one key: its
+-- newest receivedAt, the minute (since 1970) whose heartbeats wait here (see activity.lua), how many wait, and the
+-- earliest deadline that its session-list keys stand for.
+local HEARD, HEARD_VALUE = '.', '>I6I4I4I6'
 -- Session value: started, last beat, last leave, ended (ms; 0 = none), state.
 -- While online, `ended` holds the end of the session's previous life, below which its start must not move.
 local SESSION = '>I6I6I6I6B'
@@ -36,7 +37,18 @@ local FACILITY = '>BI6I6I4BI6B'
 
 local function sessions_key(facility) return 'sessions:' .. tag .. ':' .. facility end
 
--- Has the session-list key expire after a deadline. It need not be moved with every heartbeat: like the deadline of its
+local function unpack_heard(raw)
+  if not raw then return 0, 0, 0, 0 end
+  return struct.unpack(HEARD_VALUE, raw)
+end
+
+local function pack_heard(newest, minute, waiting, listed)
+  return struct.pack(HEARD_VALUE, newest, minute, waiting, listed)
+end
+
+local function heard_of(facility) return unpack_heard(redis.call('HGET', sessions_key(facility), HEARD)) end
+
+-- Has the session-list key expire after a deadline. It is not moved with every heartbeat: like the deadline of its
 -- facility, it is set anew when the sweep (or its own notification) comes by and finds the session alive.
 local function expire_at(facility, id, due, slack)
   redis.call('SET', 'session:' .. tag .. ':' .. facility .. '/' .. id, '', 'PXAT', due + slack)

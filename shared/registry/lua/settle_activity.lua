@@ -29,7 +29,7 @@ local function settle(member, before, written)
     redis.call('HINCRBY', key, string.upper(field), amount)
     rest = rest - amount
   end
-  local _, minute, waiting = waiting_of(facility)
+  local _, minute, waiting = heard_of(facility)
   if rest > 0 or waiting > 0 and floor(minute / 60) == tonumber(hour) then return end
 
   local over = (hour + 1) * HOUR + keep

@@ -1,9 +1,9 @@
 -- Ends the sessions of one partition whose deadline the watermark has passed, earliest first, each at its deadline.
 --
 -- ARGV[4] watermark in ms
--- ARGV[5] most facilities to visit in this call (those that tie with the last one are visited too)
+-- ARGV[5] most facilities to visit in this call
 -- ARGV[6] while this moment (ms) is ahead nobody expires, only `left` counts; 0 = no hold
--- ARGV[7] facility to visit alone, whatever its turn; absent or '' = all that are due
+-- ARGV[7] facility to visit alone, whatever its turn; absent: all that are due
 -- Returns {ended, changes, more}: sessions ended, status changes appended, 1 when another call is needed.
 
 local reached, limit, hold_until, only = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -14,10 +14,13 @@ local function by_deadline(a, b)
 end
 
 -- Returns the sessions that are over, and when the earliest of the others began and must next be looked at. Moves the
--- session-list keys of these on.
+-- session-list keys of these on when the first of them has come to its time, which is about once a TTL however often
+-- somebody else's end has the facility visited.
 local function examine(facility, upto)
   local values = sessions_key(facility)
   local over, began, look_at = {}, nil, nil
+  local newest, minute, waiting, listed = heard_of(facility)
+  local moves, listed_next = upto >= listed, nil
   local function look(at) look_at = math.min(look_at or at, at) end
 
   each_session(redis.call('HGETALL', values), function(id, started, beat, leave, ended, life)
@@ -28,9 +31,12 @@ local function examine(facility, upto)
         over[#over + 1] = { id = id, started = started, beat = beat, leave = leave, due = due, reason = reason }
       else
         began = math.min(began or started, started)
-        if held then due = math.max(due, hold_until) end
+        if held then due = math.max(due, hold_until, upto + 1) end
         look(due)
-        if id ~= NAMELESS then expire_at(facility, id, due, reason == LEFT and LEAVE_SLACK or SWEEP_SLACK) end
+        if moves and id ~= NAMELESS then
+          expire_at(facility, id, due, reason == LEFT and LEAVE_SLACK or SWEEP_SLACK)
+          listed_next = math.min(listed_next or due, due)
+        end
       end
     elseif life == PENDING then
       if leave + ttl <= upto then redis.call('HDEL', values, id) else look(leave + ttl) end
@@ -39,6 +45,11 @@ local function examine(facility, upto)
       if at <= upto then redis.call('HDEL', values, id) else look(at) end
     end
   end)
+  if moves and listed_next then
+    redis.call('HSET', values, HEARD, pack_heard(newest, minute, waiting, listed_next))
+  elseif began and not moves then
+    look(listed)
+  end
   table.sort(over, by_deadline)
   return over, began, look_at
 end
@@ -64,12 +75,14 @@ local function finish(facility, over, began)
       count(facility, floor(session.due / MINUTE), KIND_OF_END[session.reason], 1)
     end
     log_end(facility, session.id, session.started, session.due, session.reason)
-    note_end(state, session.due, session.reason)
+    local next_start = next_began[i]
+    -- Whoever was heard since the loss never ended: they go on in the place of the nameless, without a gap.
+    local goes_on = session.id == NAMELESS and next_start
+    if not goes_on then note_end(state, session.due, session.reason) end
     state.sessions = state.sessions - 1
 
-    local next_start = next_began[i]
     local empty = not next_start
-    local gap = next_start and next_start - state.end_at >= SHORTEST_GAP and state.end_at >= state.since
+    local gap = next_start and not goes_on and next_start - state.end_at >= SHORTEST_GAP and state.end_at >= state.since
     if state.online == 1 and (empty or gap) then
       changes = changes + turn(facility, state, 0, state.end_at, state.end_reason, 0)
     end
@@ -81,14 +94,15 @@ local function finish(facility, over, began)
   return changes
 end
 
-local upto, due = reached, nil
-if only and only ~= '' then
-  due = { only }
-else
-  -- When there is too much for one call, stop at a moment: everything up to it is decided, nothing after it.
-  local last = redis.call('ZRANGE', DEADLINES, '-inf', reached, 'BYSCORE', 'LIMIT', limit - 1, 1, 'WITHSCORES')
-  if last[2] then upto = tonumber(last[2]) end
-  due = redis.call('ZRANGE', DEADLINES, '-inf', upto, 'BYSCORE')
+-- When there is too much for one call, stop at a moment: everything before it is decided, nothing after it, and the
+-- next call begins with those due at that very moment that had no turn.
+local upto, decided, due = reached, reached, { only }
+if not only then
+  due = redis.call('ZRANGE', DEADLINES, '-inf', reached, 'BYSCORE', 'LIMIT', 0, limit)
+  if #due == limit then
+    upto = tonumber(redis.call('ZSCORE', DEADLINES, due[limit]))
+    decided = upto - 1
+  end
 end
 
 local ended, changes = 0, 0
@@ -106,7 +120,7 @@ for _, facility in ipairs(due) do
 end
 
 -- During a hold, and by a visit to one facility, nothing is decided for the partition as a whole.
-if hold_until == 0 and not (only and only ~= '') and upto > watermark() then
-  redis.call('SET', WATERMARK, string.format('%.0f', upto))
+if hold_until == 0 and not only and decided > watermark() then
+  redis.call('SET', WATERMARK, string.format('%.0f', decided))
 end
-return { ended, changes, upto < reached and 1 or 0 }
+return { ended, changes, decided < reached and 1 or 0 }
