@@ -1,0 +1,92 @@
+"""Mishaps that the client and the pages get over, each module by itself in the browser: clocks, sleep, losses, crowds."""
+
+from typing import Any
+
+import pytest_asyncio
+from playwright.async_api import Page
+
+from tests.browser.conftest import BLANK, Window
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(window: Window) -> Page:
+    page = await window.page()
+    await page.goto(f"{window.stack.addresses.dashboard}/{BLANK}")
+    return page
+
+
+TOOLS = """
+    const realTimeout = window.setTimeout;
+    const wait = (milliseconds = 20) => new Promise((resolve) => realTimeout(resolve, milliseconds));
+    const until = async (holds) => { for (let i = 0; i < 500 && !holds(); i++) await wait(); };
+    /** Timers that only the test lets run. */
+    const timers = [];
+    const holdTimers = () => {
+        window.setTimeout = (run, delay) => timers.push({ run, delay: Math.round(delay) });
+        window.clearTimeout = (id) => { if (timers[id - 1]) timers[id - 1].isOver = true; };
+    };
+    const waiting = () => timers.filter(({ isOver }) => !isOver).map(({ delay }) => delay);
+    const fire = (delay) => {
+        const timer = timers.find((each) => !each.isOver && each.delay === delay);
+        timer.isOver = true;
+        timer.run();
+    };
+    const main = document.createElement("main");
+    main.id = "main";
+    document.body.append(main);
+"""
+
+
+async def run(page: Page, module: str, code: str) -> Any:
+    """What a piece of JavaScript returns that has the module as `m` and the tools above."""
+    return await page.evaluate(f"async () => {{ const m = await import('./{module}.js'); {TOOLS} {code} }}")
+
+
+async def test_a_facility_that_is_removed_while_its_page_is_open_is_no_longer_shown_online(page: Page) -> None:
+    shown = await run(
+        page,
+        "app/facility",
+        """const facility = { facilityId: "f", name: "F", regionId: "r", countyId: "c", status: "online", version: 1,
+            since: new Date().toISOString(), sessions: 4, lastSeen: null, reason: "heartbeat" };
+        let entry = { facility }, changed, isGone = false;
+        const request = async (path) => {
+            if (isGone) throw Object.assign(new Error("gone"), { status: 404 });
+            if (path.includes("/history")) return { items: [], uptime: 0.5 };
+            return path.includes("/activity") ? { items: [] } : facility;
+        };
+        const world = { entry: () => entry, onchange: (listener) => ((changed = listener), () => {}),
+            regionName: () => "R", countyName: () => "C", pulse: { now: Date.now, request } };
+        m.showFacility(main, { world, announce() {}, isAdmin: false }, { facilityId: "f" });
+        const text = () => [...main.querySelectorAll(".stats dd")].map((each) => each.textContent);
+        const badge = main.querySelector(".badge");
+        await until(() => text()[2] === "50.0 %");
+        const before = [badge.hidden, text()[0], text()[2]];
+        [entry, isGone] = [null, true];
+        changed();
+        await until(() => badge.hidden);
+        return [before, badge.hidden, text(), main.querySelector(".now").textContent.includes("no facility")];""",
+    )
+    assert shown == [[False, "4", "50.0 %"], True, ["–"] * 4, True]
+
+
+async def test_a_facility_that_moves_out_of_sight_is_read_and_shown_on(page: Page) -> None:
+    shown = await run(
+        page,
+        "app/facility",
+        """const facility = { facilityId: "f", name: "F", regionId: "r", countyId: "c", status: "online", version: 2,
+            since: new Date().toISOString(), sessions: 4, lastSeen: null, reason: "heartbeat" };
+        let entry = { facility }, changed;
+        let status = "online";
+        const request = async (path) => (path.includes("/f/") ? { items: [] } : { ...facility, status });
+        const world = { entry: () => entry, onchange: (listener) => ((changed = listener), () => {}),
+            regionName: () => "R", countyName: () => "C", pulse: { now: Date.now, request } };
+        m.showFacility(main, { world, announce() {}, isAdmin: false }, { facilityId: "f" });
+        await wait();
+        const badge = main.querySelector(".badge");
+        const before = badge.textContent;
+        [entry, status] = [null, "offline"];
+        changed();
+        await until(() => badge.textContent === "Offline");
+        return [before, badge.textContent];""",
+    )
+    assert shown == ["Online", "Offline"]
