@@ -90,3 +90,64 @@ async def test_a_facility_that_moves_out_of_sight_is_read_and_shown_on(page: Pag
         return [before, badge.textContent];""",
     )
     assert shown == ["Online", "Offline"]
+
+
+async def test_a_token_that_a_fast_clock_takes_for_lapsed_is_used_until_it_is_refused(page: Page) -> None:
+    asked = await run(
+        page,
+        "pulse/api",
+        """const asked = [];
+        const token = (n) => `x.${btoa(JSON.stringify({ iat: 0, exp: 300, n })).replace(/=+$/, "")}.y`;
+        const tokens = new m.Tokens(({ fresh }) => (asked.push(fresh), token(asked.length)), () => 3_600_000);
+        const first = await tokens.get();
+        await tokens.get();
+        await tokens.get({ refused: first });
+        await tokens.get();
+        return asked;""",
+    )
+    assert asked == [False, True]
+
+
+LIVE = """
+    const sockets = [];
+    window.WebSocket = class {
+        static OPEN = 1;
+        readyState = 1;
+        constructor(url) { this.url = url; sockets.push(this); }
+        send() {}
+        close() { this.isClosed = true; }
+        open() { this.onmessage({ data: '{"type":"system","event":"connected"}' }); }
+    };
+    Math.random = () => 1;
+    let problem = null;
+    let expiresAt = new Date(Date.now() + 3_600_000).toISOString();
+    const api = { call: async (path) => {
+        if (path !== "/negotiate") return { body: { sequence: 1, facilities: [], regions: [] } };
+        if (problem) throw problem;
+        return { body: { url: "wss://x.example", regions: ["r"], expiresAt } };
+    } };
+    const nothing = () => {};
+    const handlers = { changed: nothing, stale: nothing, alert: nothing, agent: nothing, sessionEnded: nothing,
+        loaded: nothing, state: nothing, worked: nothing, failed: nothing };
+    const live = (now = Date.now) => {
+        const live = new m.Live(api, { regions: ["r"], details: false }, handlers, now);
+        holdTimers();
+        live.start();
+        return live;
+    };
+"""
+
+
+async def test_a_fast_clock_does_not_have_the_connection_renewed_at_once(page: Page) -> None:
+    delays = await run(
+        page,
+        "pulse/live",
+        LIVE
+        + """live(() => Date.now() + 7_200_000);
+        await wait();
+        sockets[0].open();
+        await wait();
+        return waiting();""",
+    )
+    assert 1_800_000 in delays
+    assert 10_000 not in delays

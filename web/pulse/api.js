@@ -46,8 +46,10 @@ export class Tokens {
       throw new PulseError("No access token: " + (error?.message ?? error), { code: "no-token" });
     }
     if (typeof token !== "string" || !token) throw new PulseError("There is no access token.", { code: "no-token" });
-    // The same token again, although a fresh one was asked for: it is used until it is refused.
-    this.renewAt = token === this.current ? Infinity : renewalTime(token);
+    // The same token again although a fresh one was asked for, or one that is due already, by a clock that is fast: it
+    // is used until it is refused.
+    const due = renewalTime(token);
+    this.renewAt = token === this.current || due <= this.#clock() ? Infinity : due;
     this.current = token;
     return token;
   }

@@ -10,6 +10,7 @@ const GAP_DELAY = 2_000;
 /** The server may answer with a snapshot that is this old: older than the connection, which has its own beginning. */
 const SNAPSHOT_AGE = 1_000;
 const RENEW_BEFORE = 300_000;
+const RENEW_UNKNOWN = 1_800_000;
 const DEFAULT_INTERVAL = 30_000;
 
 /**
@@ -124,8 +125,9 @@ export class Live {
     // A change between that snapshot and our joining would be in neither; unchanged, this costs a 304.
     this.#after("settle", SNAPSHOT_AGE + 200 + Math.random() * GAP_DELAY, () => this.refresh());
     const left = Date.parse(expiresAt) - this.#now();
-    const renewIn = Math.max(left - RENEW_BEFORE * (1 + Math.random()), left / 2, 10_000);
-    if (Number.isFinite(renewIn)) this.#after("renew", renewIn, () => this.#connect());
+    // What has lapsed although it was just given was judged by a clock that is wrong.
+    const renewIn = left > 0 ? Math.max(left - RENEW_BEFORE * (1 + Math.random()), left / 2, 10_000) : RENEW_UNKNOWN;
+    this.#after("renew", renewIn, () => this.#connect());
     this.#tell();
   }
 
