@@ -151,3 +151,43 @@ async def test_a_fast_clock_does_not_have_the_connection_renewed_at_once(page: P
     )
     assert 1_800_000 in delays
     assert 10_000 not in delays
+
+
+BEATS = """
+    const sent = [], states = [];
+    window.fetch = async (_, { body, signal }) => {
+        signal.throwIfAborted();
+        sent.push(JSON.parse(body));
+        const answer = { ...JSON.parse(body), intervalSeconds: 10, ttlSeconds: 30 };
+        return new Response(JSON.stringify(answer), { status: 202 });
+    };
+    const beats = (options = {}) => new m.Beats({ address: "", sessionId: "s", facilityId: null, lock: null,
+        token: async () => "t", report: ({ state }) => states.push(state), ...options });
+"""
+
+
+async def test_a_facility_that_a_waiting_tab_sets_holds_for_the_tab_that_beats(page: Page) -> None:
+    told = await run(
+        page,
+        "pulse/beats",
+        BEATS
+        + """const tab = () => beats({ lock: "of one session", isShared: true });
+        const [first, second] = [tab(), tab()];
+        first.start();
+        await until(() => sent.length === 1);
+        second.start();
+        await until(() => states.includes("standby"));
+        second.setFacility("f-2");
+        await until(() => sent.length === 2);
+        second.pause();
+        second.start();
+        await until(() => states.filter((state) => state === "standby").length === 2);
+        first.setFacility("f-3");
+        await until(() => sent.length === 3);
+        await wait(50);
+        first.pause();
+        await until(() => sent.length === 4);
+        second.pause();
+        return sent.map(({ facilityId }) => facilityId ?? null);""",
+    )
+    assert told == [None, "f-2", "f-3", "f-3"]

@@ -33,6 +33,7 @@ export class Beats {
   #isEnded = false;
   #release = null;
   #claim = null;
+  #channel = null;
 
   constructor(options) {
     this.#options = { ...options };
@@ -43,6 +44,7 @@ export class Beats {
   start() {
     if (this.#isRunning || this.#isEnded) return;
     this.#isRunning = true;
+    this.#listen();
     this.#lead();
   }
 
@@ -66,10 +68,22 @@ export class Beats {
     this.#beat();
   }
 
-  /** Where the next heartbeats count; null: at all facilities of the user. */
+  /** Where the next heartbeats count; null: at all facilities of the user. Holds for every tab of the session. */
   setFacility(facilityId) {
     this.#options.facilityId = facilityId;
-    this.#beat();
+    this.#channel?.postMessage({ facilityId });
+    if (this.#isLeading || !this.#channel) this.#beat();
+  }
+
+  /** Takes over what other tabs of the session are told; the one that leads says it. */
+  #listen() {
+    const { lock, isShared } = this.#options;
+    if (!lock || !isShared || !globalThis.BroadcastChannel) return;
+    this.#channel = new BroadcastChannel(lock);
+    this.#channel.onmessage = ({ data }) => {
+      this.#options.facilityId = data.facilityId;
+      if (this.#isLeading) this.#beat();
+    };
   }
 
   async #lead() {
@@ -115,6 +129,8 @@ export class Beats {
     this.#isRunning = this.#isLeading = false;
     clearTimeout(this.#timer);
     this.#sending?.abort();
+    this.#channel?.close();
+    this.#channel = null;
     this.#claim?.abort();
     this.#release?.();
     this.#release = null;
