@@ -191,3 +191,39 @@ async def test_a_facility_that_a_waiting_tab_sets_holds_for_the_tab_that_beats(p
         return sent.map(({ facilityId }) => facilityId ?? null);""",
     )
     assert told == [None, "f-2", "f-3", "f-3"]
+
+
+AGENTS = """
+    const asked = [];
+    let agentEvent;
+    const since = () => new Date().toISOString();
+    const request = async (path, options) => {
+        asked.push(path);
+        if (options?.method === "PUT") return { userId: "u", agentStatus: "away", since: since() };
+        return { items: [{ userId: "u", name: "U", agentStatus: "available", since: since(), sessions: 1,
+            sessionIds: ["s"], facilities: [], lastSeen: since() }], cursor: null };
+    };
+    const pulse = { now: Date.now, request, on: (type, listener) => {
+        if (type === "agent") agentEvent = listener;
+        return () => {};
+    } };
+    const world = { entries: [], regions: [], onchange: () => () => {}, entry: () => null, pulse };
+    const destroy = m.showAgents(main, { pulse, world, announce() {}, isAdmin: true });
+    await until(() => main.querySelector("select[aria-label], tbody select"));
+"""
+
+
+async def test_agents_who_change_all_the_time_do_not_keep_the_panel_from_reading(page: Page) -> None:
+    count = await run(
+        page,
+        "app/agents",
+        AGENTS
+        + """for (let i = 0; i < 20; i++) {
+            agentEvent({ userId: `u-${i}`, agentStatus: "busy", since: since() });
+            await wait(100);
+        }
+        const count = asked.length;
+        destroy();
+        return count;""",
+    )
+    assert count >= 3

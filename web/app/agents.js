@@ -182,8 +182,10 @@ class AgentsPage {
   // -- reading
 
   #soon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#read(), SETTLE);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#read();
+    }, SETTLE);
   }
 
   async #read() {
