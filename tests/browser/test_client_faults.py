@@ -227,3 +227,26 @@ async def test_agents_who_change_all_the_time_do_not_keep_the_panel_from_reading
         return count;""",
     )
     assert count >= 3
+
+
+async def test_alerts_of_a_whole_region_are_arranged_once(page: Page) -> None:
+    result = await run(
+        page,
+        "app/alerts",
+        """const count = 300;
+        const { get, set } = Object.getOwnPropertyDescriptor(HTMLElement.prototype, "hidden");
+        let sets = 0;
+        Object.defineProperty(HTMLElement.prototype, "hidden", { get, set(value) {
+            sets += 1;
+            set.call(this, value);
+        } });
+        let alert;
+        const pulse = { now: Date.now, on: (type, listener) => { if (type === "alert") alert = listener; } };
+        m.showAlerts(main, { pulse, world: { pulse, entry: () => null, onchange() {} } });
+        const since = new Date().toISOString();
+        for (let i = 0; i < count; i++) alert({ facilityId: `f-${i}`, state: "offline", since });
+        const shown = () => [...main.querySelectorAll("li")].filter((each) => !each.hidden).length;
+        await until(() => shown() === 3);
+        return [sets < 3 * count, shown(), main.querySelector("button.small").textContent];""",
+    )
+    assert result == [True, 3, "Show 297 more"]
