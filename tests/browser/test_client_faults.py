@@ -153,6 +153,53 @@ async def test_a_fast_clock_does_not_have_the_connection_renewed_at_once(page: P
     assert 10_000 not in delays
 
 
+async def test_a_renewal_that_fails_backs_off_and_waits_as_long_as_the_server_asks(page: Page) -> None:
+    added = await run(
+        page,
+        "pulse/live",
+        LIVE
+        + """live();
+        await wait();
+        sockets[0].open();
+        await wait();
+        const left = waiting().find((delay) => delay > 2_000_000);
+        problem = Object.assign(new Error("busy"), { retryAfter: 0 });
+        const added = [];
+        let next = left;
+        for (const retryAfter of [0, 0, 60_000]) {
+            problem.retryAfter = retryAfter;
+            fire(next);
+            await wait();
+            added.push(next = timers.at(-1).delay);
+        }
+        return [added, sockets.length, Boolean(sockets[0].isClosed)];""",
+    )
+    assert added == [[4_000, 8_000, 76_000], 1, False]
+
+
+async def test_a_new_connection_that_dies_before_it_opens_is_tried_again(page: Page) -> None:
+    counts = await run(
+        page,
+        "pulse/live",
+        LIVE
+        + """const it = live();
+        await wait();
+        sockets[0].open();
+        await wait();
+        fire(waiting().find((delay) => delay > 2_000_000));
+        await wait();
+        sockets[1].onclose();
+        const before = [sockets.length, it.isLive];
+        fire(4_000);
+        await wait();
+        sockets[2].open();
+        const after = [sockets.length, it.isLive, sockets.map(({ isClosed }) => Boolean(isClosed))];
+        it.stop();
+        return [before, after, sockets[2].isClosed];""",
+    )
+    assert counts == [[2, True], [3, True, [True, True, False]], True]
+
+
 BEATS = """
     const sent = [], states = [];
     window.fetch = async (_, { body, signal }) => {

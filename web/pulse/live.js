@@ -24,6 +24,7 @@ export class Live {
   #on;
   #now;
   #socket = null;
+  #sockets = new Set();
   #isOpen = false;
   #failures = 0;
   #timers = new Map();
@@ -58,7 +59,8 @@ export class Live {
     this.#stopped.abort();
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
-    this.#socket?.close();
+    for (const socket of this.#sockets) socket.close();
+    this.#sockets.clear();
     this.#socket = null;
     this.#isOpen = false;
   }
@@ -113,11 +115,14 @@ export class Live {
     }
     // One that is open goes on until the new one has taken over: what both deliver is counted once.
     if (!this.#isOpen) this.#socket = socket;
-    signal.addEventListener("abort", () => socket.close());
+    this.#sockets.add(socket);
   }
 
   #opened(socket, expiresAt) {
-    if (this.#socket !== socket) this.#socket?.close();
+    if (this.#socket !== socket) {
+      this.#socket?.close();
+      this.#sockets.delete(this.#socket);
+    }
     this.#socket = socket;
     this.#isOpen = true;
     this.#failures = 0;
@@ -132,17 +137,21 @@ export class Live {
   }
 
   #lost(socket) {
-    if (this.#socket !== socket) return;
-    this.#socket = null;
-    this.#isOpen = false;
+    this.#sockets.delete(socket);
+    const isReplacement = this.#socket !== socket;
+    if (isReplacement && !this.#isOpen) return; // another one is on its way
+    if (!isReplacement) {
+      this.#socket = null;
+      this.#isOpen = false;
+    }
     this.#again(new PulseError("The live connection was lost."));
   }
 
   #again(error) {
-    if (this.#isOpen) return this.#after("renew", backoff(3), () => this.#connect());
     this.#failures += 1;
     // Twice the usual: when the service restarts, every browser of every region comes back.
     const delay = backoff(this.#failures + 1, { retryAfter: error.retryAfter ?? 0 });
+    if (this.#isOpen) return this.#after("renew", delay, () => this.#connect());
     this.#after("connect", delay, () => this.#connect());
     this.#tell({ retryIn: delay, error });
   }
