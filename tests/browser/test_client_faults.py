@@ -240,6 +240,26 @@ async def test_a_facility_that_a_waiting_tab_sets_holds_for_the_tab_that_beats(p
     assert told == [None, "f-2", "f-3", "f-3"]
 
 
+async def test_heartbeats_go_on_after_a_pause_while_a_token_is_asked_for(page: Page) -> None:
+    count = await run(
+        page,
+        "pulse/beats",
+        BEATS
+        + """let give;
+        const it = beats({ token: () => new Promise((resolve) => (give = resolve)) });
+        it.start();
+        it.pause();
+        it.start();
+        give("t");
+        await wait();
+        give("t");
+        await until(() => sent.length);
+        it.pause();
+        return sent.length;""",
+    )
+    assert count == 1
+
+
 AGENTS = """
     const asked = [];
     let agentEvent;

@@ -126,7 +126,7 @@ export class Beats {
   }
 
   #stop() {
-    this.#isRunning = this.#isLeading = false;
+    this.#isRunning = this.#isLeading = this.#again = false;
     clearTimeout(this.#timer);
     this.#sending?.abort();
     this.#channel?.close();
@@ -157,11 +157,13 @@ export class Beats {
     } finally {
       this.#sending = null;
     }
-    if (next === null || !this.#isRunning) return;
+    if (!this.#isRunning) return;
+    // Also after `pause` and `start` while this one was under way, and given up.
     if (this.#again) {
       this.#again = false;
       next = 0;
     }
+    if (next === null) return;
     if (this.#isLeading || this.#agentStatus) this.#schedule(next);
   }
 
