@@ -260,6 +260,28 @@ async def test_heartbeats_go_on_after_a_pause_while_a_token_is_asked_for(page: P
     assert count == 1
 
 
+async def test_one_failed_call_after_a_quiet_time_is_not_an_outage(page: Page) -> None:
+    told = await run(
+        page,
+        "pulse/reachability",
+        """const told = [];
+        let now = 1_000_000;
+        Date.now = () => now;
+        holdTimers();
+        const it = new m.Reachability((stale, since) => told.push([stale, since]));
+        it.worked("live");
+        now += 600_000;
+        it.failed("live");
+        const first = told.length;
+        now += 20_000;
+        it.failed("live");
+        now += 10_000;
+        it.failed("live");
+        return [first, told];""",
+    )
+    assert told == [0, [[True, 1_570_000]]]
+
+
 AGENTS = """
     const asked = [];
     let agentEvent;
