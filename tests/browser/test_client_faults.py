@@ -282,6 +282,28 @@ async def test_one_failed_call_after_a_quiet_time_is_not_an_outage(page: Page) -
     assert told == [0, [[True, 1_570_000]]]
 
 
+async def test_a_snapshot_tells_each_facility_once_and_takes_nothing_back(page: Page) -> None:
+    changed = await run(
+        page,
+        "pulse/region",
+        """const item = (id, version, status = "online") => ({ facilityId: id, name: id, countyId: "c", status,
+            since: `2026-11-21T07:00:0${version}.000Z`, sessions: 1, version, reason: "heartbeat", lastSeen: null });
+        const snapshot = (sequence, ...facilities) => ({ sequence, asOf: null, stale: false, facilities });
+        const status = (sequence, ...changes) => ({ type: "facility.status", sequence, changes });
+        const region = new m.Region("r");
+        const told = ({ changed }) => changed.map(({ facilityId, version, status }) =>
+            `${facilityId} ${version} ${status}`);
+        region.load(snapshot(5, item("a", 1), item("b", 1)));
+        const message = told(region.receive(status(7, item("a", 9, "offline"))));
+        const held = region.facilities.get("a");
+        const loaded = told(region.load(snapshot(6, item("a", 1), item("b", 2))));
+        region.receive(status(9, item("b", 5)));
+        return [message, loaded, told(region.load(snapshot(9, item("a", 9, "offline")))),
+            region.facilities.get("a") === held, region.sequence];""",
+    )
+    assert changed == [["a 9 offline"], ["b 2 online"], ["b 5 removed"], False, 9]
+
+
 AGENTS = """
     const asked = [];
     let agentEvent;
