@@ -260,6 +260,26 @@ async def test_heartbeats_go_on_after_a_pause_while_a_token_is_asked_for(page: P
     assert count == 1
 
 
+async def test_waking_from_sleep_beats_although_one_clock_stood_still(page: Page) -> None:
+    delays = await run(
+        page,
+        "pulse/beats",
+        BEATS
+        + """Math.random = () => 1;
+        const it = beats();
+        holdTimers();
+        it.start();
+        await wait();
+        it.wake();
+        const awake = waiting();
+        const now = Date.now();
+        Date.now = () => now + 3_600_000;
+        it.wake();
+        return [awake, waiting()];""",
+    )
+    assert delays == [[11_000], [300]]
+
+
 async def test_one_failed_call_after_a_quiet_time_is_not_an_outage(page: Page) -> None:
     told = await run(
         page,

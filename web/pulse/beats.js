@@ -27,6 +27,7 @@ export class Beats {
   #interval = 30_000;
   #ttl = 90_000;
   #acceptedAt = -Infinity;
+  #acceptedOn = -Infinity;
   #agentStatus = null;
   #isLeading = false;
   #isRunning = false;
@@ -58,8 +59,9 @@ export class Beats {
   /** Beats now if one is overdue: after sleep, or when the network is back. */
   wake() {
     if (!this.#isLeading) return;
-    const isOverdue = performance.now() - this.#acceptedAt > this.#interval;
-    if (this.#failures || isOverdue) this.#schedule(Math.random() * 300);
+    // One clock stands still while the computer sleeps, the other may be set back.
+    const quiet = Math.max(performance.now() - this.#acceptedAt, Date.now() - this.#acceptedOn);
+    if (this.#failures || quiet > this.#interval) this.#schedule(Math.random() * 300);
   }
 
   /** Says what the agent does; repeated until it is accepted, also by a tab that does not lead. */
@@ -208,6 +210,7 @@ export class Beats {
     if (intervalSeconds >= 1) this.#interval = intervalSeconds * 1000;
     if (ttlSeconds >= 1) this.#ttl = ttlSeconds * 1000;
     this.#acceptedAt = performance.now();
+    this.#acceptedOn = Date.now();
     this.#failures = 0;
     this.#report({
       state: "ok",
