@@ -360,6 +360,22 @@ async def test_agents_who_change_all_the_time_do_not_keep_the_panel_from_reading
     assert count >= 3
 
 
+async def test_the_panel_shows_the_status_that_the_server_answered_with(page: Page) -> None:
+    value = await run(
+        page,
+        "app/agents",
+        AGENTS
+        + """const select = main.querySelector("tbody select");
+        select.value = "busy";
+        select.dispatchEvent(new Event("change", { bubbles: true }));
+        await until(() => asked.some((path) => path.endsWith("/status")));
+        await until(() => !select.disabled);
+        destroy();
+        return select.value;""",
+    )
+    assert value == "away"
+
+
 async def test_alerts_of_a_whole_region_are_arranged_once(page: Page) -> None:
     result = await run(
         page,
