@@ -321,7 +321,7 @@ async def test_a_snapshot_tells_each_facility_once_and_takes_nothing_back(page: 
         return [message, loaded, told(region.load(snapshot(9, item("a", 9, "offline")))),
             region.facilities.get("a") === held, region.sequence];""",
     )
-    assert changed == [["a 9 offline"], ["b 2 online"], ["b 5 removed"], False, 9]
+    assert changed == [["a 9 offline"], ["b 2 online"], ["b 5 removed"], True, 9]
 
 
 AGENTS = """
