@@ -397,3 +397,47 @@ async def test_alerts_of_a_whole_region_are_arranged_once(page: Page) -> None:
         return [sets < 3 * count, shown(), main.querySelector("button.small").textContent];""",
     )
     assert result == [True, 3, "Show 297 more"]
+
+
+async def test_a_wrong_option_is_refused_and_an_undefined_one_is_left_out(page: Page) -> None:
+    told = await run(
+        page,
+        "pulse",
+        """const right = { api: "..", getToken: () => new Promise(() => {}), regions: false, heartbeat: false };
+        const refused = (options) => {
+            try {
+                m.connect({ ...right, ...options }).close();
+                return "";
+            } catch (error) {
+                return error instanceof TypeError ? error.message.split(" ")[1] : String(error);
+            }
+        };
+        const wrong = [{ api: "" }, { getToken: "t" }, { regions: "r-1" }, { regions: [1] }, { regions: ["a b"] },
+            { details: 1 }, { heartbeat: "yes" }, { facilityId: "a b" }, { facilityId: 7 }, { tabs: "both" },
+            { sessionId: "" }];
+        const names = Object.keys({ regions: 0, details: 0, heartbeat: 0, facilityId: 0, tabs: 0, sessionId: 0 });
+        const unset = Object.fromEntries(names.map((name) => [name, undefined]));
+        const fine = [unset, { regions: ["r-1"] }, { regions: true, facilityId: "f-1", sessionId: "s" }];
+        const begun = m.connect({ ...right, ...unset, regions: false });
+        await until(() => begun.sessionId);
+        const sessionId = begun.sessionId;
+        begun.close();
+        return [wrong.map(refused), fine.map(refused), typeof sessionId];""",
+    )
+    names = "api getToken regions regions regions details heartbeat facilityId facilityId tabs sessionId"
+    assert told == [names.split(), ["", "", ""], "string"]
+
+
+async def test_a_token_that_never_comes_is_given_up(page: Page) -> None:
+    told = await run(
+        page,
+        "pulse/api",
+        """let asked = 0;
+        const tokens = new m.Tokens(() => (++asked === 1 ? new Promise(() => {}) : "t"));
+        holdTimers();
+        const first = tokens.get().catch(({ code, message }) => [code, message]);
+        await wait();
+        fire(15_000);
+        return [await first, await tokens.get(), waiting()];""",
+    )
+    assert told == [["no-token", "No access token: getToken did not answer within 15 s"], "t", []]

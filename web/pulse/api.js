@@ -41,7 +41,7 @@ export class Tokens {
   async #ask(reason) {
     let token;
     try {
-      token = await this.#getToken(reason);
+      token = await inTime(this.#getToken(reason));
     } catch (error) {
       throw new PulseError("No access token: " + (error?.message ?? error), { code: "no-token" });
     }
@@ -52,6 +52,19 @@ export class Tokens {
     this.renewAt = token === this.current || due <= this.#clock() ? Infinity : due;
     this.current = token;
     return token;
+  }
+}
+
+/** What a promise of the application's resolves to; rejects when that takes too long, so that others need not wait. */
+async function inTime(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`getToken did not answer within ${TIMEOUT / 1000} s`)), TIMEOUT);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
