@@ -1,4 +1,4 @@
-"""Mishaps that the client and the pages get over, each module by itself in the browser: clocks, sleep, losses, crowds."""
+"""Mishaps that the client and the pages get over, each module by itself in the browser: clocks, losses, crowds."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ async def test_a_facility_that_is_removed_while_its_page_is_open_is_no_longer_sh
         await until(() => badge.hidden);
         return [before, badge.hidden, text(), main.querySelector(".now").textContent.includes("no facility")];""",
     )
-    assert shown == [[False, "4", "50.0 %"], True, ["–"] * 4, True]
+    assert shown == [[False, "4", "50.0 %"], True, ["\u2013"] * 4, True]
 
 
 async def test_a_facility_that_moves_out_of_sight_is_read_and_shown_on(page: Page) -> None:

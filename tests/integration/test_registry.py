@@ -173,9 +173,7 @@ async def test_whom_a_hold_put_off_is_looked_at_when_it_is_over_before_its_time(
     await system.ingest([("f-1", beat("u-1", 0)), ("f-1", beat("u-2", 50_000, leaving=True)), ("f-2", beat("u-3", 0))])
     assert await sweep(system, 95_000, hold_until=T + 300_000) == 0
     await system.look_again(T + 300_000, T + 95_000)
-    assert await sweep(system, 95_000) == 2, (
-        "also where something else is to be looked at sooner"
-    )
+    assert await sweep(system, 95_000) == 2, "also where something else is to be looked at sooner"
 
 
 async def test_no_more_facilities_than_asked_for_are_visited_at_once_and_none_is_passed_over(redis: Redis) -> None:
