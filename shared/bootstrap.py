@@ -101,7 +101,7 @@ class Services:
     @cached_property
     def ended_ids(self) -> EndedIds:
         """Sessions ended by command."""
-        return EndedIds(self.redis)
+        return EndedIds(self.redis, self.now)
 
     @cached_property
     def watermarks(self) -> Watermarks:

@@ -87,7 +87,7 @@ class HealthCheck:
 
     async def look(self) -> Health:
         """Returns the health, at most a second old; never raises."""
-        if self._held is not None and self._now() - self._held.at < _MAX_AGE_MS:
+        if self._held is not None and 0 <= self._now() - self._held.at < _MAX_AGE_MS:
             return self._held
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())

@@ -70,7 +70,8 @@ class Broadcaster:
 
     def wake(self) -> None:
         """Has changes delivered in the background; returns at once. What fails is left to a later call."""
-        if self._now() < self._paused_until:
+        # A pause beyond the longest was begun before the clock was set back.
+        if 0 < self._paused_until - self._now() <= _LONGEST_PAUSE_MS:
             return
         self._again = True
         if self._task is None or self._task.done():

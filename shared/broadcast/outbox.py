@@ -50,6 +50,10 @@ class _Region:
     def waiting(self) -> bool:
         return bool(self.stale or self.alerts or self.changes)
 
+    def rests(self, now: int) -> bool:
+        """Whether its last message is too recent; no rest is longer, so a clock that was set back ends it."""
+        return now < self.free_at <= now + SPACING
+
     def take(self) -> WaitingAnnouncement | list[WaitingChange]:
         """Whether to trust what is shown comes first; many alerts and many changes take turns."""
         if self.stale:
@@ -96,7 +100,7 @@ class Outbox:
         """Returns what may be sent now, at most one batch a region, which then rests for `SPACING`."""
         batches = []
         for region_id, region in self._regions.items():
-            if region.free_at > now or not region.waiting:
+            if region.rests(now) or not region.waiting:
                 continue
             region.free_at = now + SPACING
             batches.append(Batch(region_id, region.take()))
@@ -110,8 +114,12 @@ class Outbox:
 
     def next_due(self, now: int) -> int | None:
         """Returns the ms until something can be sent or a region's rest is over; None when nothing is open."""
-        moments = [region.free_at for region in self._regions.values() if region.waiting or region.free_at > now]
-        return max(0, min(moments) - now) if moments else None
+        rests = [
+            region.free_at - now if region.rests(now) else 0
+            for region in self._regions.values()
+            if region.waiting or region.rests(now)
+        ]
+        return min(rests, default=None)
 
     def _region(self, region_id: str) -> _Region:
         return self._regions.setdefault(region_id, _Region())

@@ -59,7 +59,8 @@ class SnapshotCache:
         Raises DependencyUnavailableError("redis").
         """
         held = self._held.get(region_id)
-        if held is not None and held.generation == view.generation and self._now() - held.as_of < MAX_AGE_MS:
+        # One from the future is of a clock that has been set back since.
+        if held is not None and held.generation == view.generation and 0 <= self._now() - held.as_of < MAX_AGE_MS:
             # Who has just been told of a change must not be shown what was before.
             newest = await self._registry.region_sequences([region_id])
             if newest[region_id] <= held.sequence:

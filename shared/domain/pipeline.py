@@ -50,27 +50,30 @@ class PipelineState:
         return None if self.watermark is None else max(0, now - self.watermark)
 
     def is_stalled(self, now: int, timing: PipelineTiming) -> bool:
-        """Returns whether the watermark has stopped too long ago."""
-        return self.watermark is not None and now - self.watermark > timing.stale_after
+        """Returns whether the watermark has stopped too long ago, or is as far ahead of a clock that was set back."""
+        return self.watermark is not None and abs(now - self.watermark) > timing.stale_after
 
     def may_end_sessions(self, now: int, timing: PipelineTiming) -> bool:
         """Returns whether the watermark is current; during `hold_until` only sessions that left may end."""
-        lag = self.lag(now)
-        return lag is not None and lag <= timing.stale_after
+        return self.watermark is not None and not self.is_stalled(now, timing)
 
 
 def observe(state: PipelineState, watermark: int | None, now: int, timing: PipelineTiming) -> PipelineState:
     """Returns the state after looking at the stream once more.
 
-    1. The watermark never goes back.
-    2. If it was too far behind before this look, or still is, the pipeline is stalled since where it stopped.
+    1. The watermark never goes back. One too far ahead of a clock that was set back waits for that clock: what was
+       stamped before the step, sessions and their deadlines, is ahead just as far, so nobody could be called silent.
+    2. If it was too far behind (or ahead) before this look, or still is, the pipeline is stalled since where it
+       stopped, or since `now` if that is earlier.
     3. Once it is current again, the sessions that were online have one TTL to be heard.
     4. When everything received in that TTL is ingested, the stall is over.
     """
     known = [mark for mark in (state.watermark, watermark) if mark is not None]
     after = replace(state, watermark=max(known, default=None))
     if state.is_stalled(now, timing):
-        stopped_at = state.watermark if state.stale_since is None else state.stale_since
+        stopped_at = state.stale_since
+        if stopped_at is None and state.watermark is not None:
+            stopped_at = min(state.watermark, now)
         after = replace(after, stale_since=stopped_at, hold_until=None)
     if after.stale_since is not None and after.may_end_sessions(now, timing):
         if after.hold_until is None:

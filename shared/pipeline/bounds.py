@@ -7,6 +7,7 @@ from redis.asyncio import Redis
 
 from shared import metrics, telemetry
 from shared.domain.facility import FacilityStatus
+from shared.pipeline.agents import TRAFFIC_MAX_AGE
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 from shared.registry.registry import Registry
@@ -18,6 +19,8 @@ CHANGES_LIMIT = 65_536
 """Entries of one `changes` stream. More than facilities in a partition, each of which keeps its newest change."""
 ENDED_LIMIT = 131_072
 """Entries of one `ended` stream."""
+URGENT_LIMIT = 8_192
+"""Entries of one `agents-urgent` stream."""
 _SHARE_KEPT = 0.9
 """What of a full stream is kept, so that it is not cut again in every run."""
 _CHUNK = 1_000
@@ -34,6 +37,8 @@ class StreamBounds:
     - `changes`: a change that a newer one of its facility has overtaken goes, the newest of each facility stays. Both
       databases and the browsers still end with the right state; the history misses the changes in between.
     - `ended`: the oldest ended sessions go; the session log misses them.
+    - `agents-urgent`: the oldest news go; `GET /agents` has them. Of `agents-traffic` what is too late to tell goes, in
+      case nobody takes it.
     """
 
     def __init__(
@@ -44,15 +49,18 @@ class StreamBounds:
         *,
         changes_limit: int = CHANGES_LIMIT,
         ended_limit: int = ENDED_LIMIT,
+        urgent_limit: int = URGENT_LIMIT,
     ) -> None:
         self._client = client
         self._registry = registry
         self._now = now
         self._changes_limit = changes_limit
         self._ended_limit = ended_limit
+        self._urgent_limit = urgent_limit
 
     async def keep(self) -> None:
         """Trims, cuts what is beyond its limit, and reports what waits."""
+        await self._bound_news()
         _, changes = await trim(self._client, _CHANGE_STREAMS, (BROADCAST, SQL, CORE))
         _, ended = await trim(self._client, _ENDED_STREAMS, (SQL,))
         self._report("changes", changes, self._changes_limit)
@@ -63,6 +71,19 @@ class StreamBounds:
         for backlog in ended:
             if backlog.length > self._ended_limit:
                 await self._cut_ended(backlog)
+
+    async def _bound_news(self) -> None:
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_USER_PARTITIONS:
+                pipe.xtrim(partition.traffic, minid=max(0, self._now() - TRAFFIC_MAX_AGE), approximate=False)
+                pipe.xtrim(partition.urgent, maxlen=self._urgent_limit, approximate=False)
+            cut = (await pipe.execute())[1::2]
+        for partition, dropped in zip(keys.ALL_USER_PARTITIONS, cut, strict=True):
+            if dropped:
+                telemetry.event(
+                    "stream.cut", logging.ERROR, stream=partition.urgent, dropped=dropped, kept=self._urgent_limit
+                )
 
     def _report(self, kind: str, backlogs: Sequence[Backlog], limit: int) -> None:
         measured: dict[str, tuple[int, float]] = {}

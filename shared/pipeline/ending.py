@@ -73,5 +73,8 @@ class SessionEnding:
         except DirectoryMissingError:
             # Nobody is at a facility while there are none.
             return set()
-        present = {view.facility_of_checksum(checksum) for checksum, _ in agent.presences} if agent else set()
-        return {*theirs, *(facility_id for facility_id in present if facility_id)}
+        present = {checksum: view.facility_of_checksum(checksum) for checksum, _ in agent.presences} if agent else {}
+        unknown = {checksum for checksum, facility_id in present.items() if facility_id is None}
+        # Rare: a facility has left the directory while somebody was there.
+        departed = await self._directory.departed(unknown) if unknown else set()
+        return {*theirs, *departed, *(facility_id for facility_id in present.values() if facility_id)}

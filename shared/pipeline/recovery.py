@@ -124,9 +124,11 @@ class Recovery:
             await self._wait_for_another(broken)
             return
         try:
-            # Otherwise another process has done it meanwhile.
-            if await self._epoch() == broken:
-                await self._restore(broken, evidence)
+            # Many facilities take a while, and so does a database that has paused.
+            async with self._lease.kept():
+                # Otherwise another process has done it meanwhile.
+                if await self._epoch() == broken:
+                    await self._restore(broken, evidence)
         finally:
             await self._lease.release()
 
@@ -167,11 +169,12 @@ class Recovery:
             await self._watermarks.save(PipelineState(stale_since=stopped_at), now, before=None, announce="lost")
         with redis_errors():
             await self._client.delete(keys.APPLIED)
+        # First of all: heartbeats of a process that knows the new data already may come in between.
+        await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP, first_start=not is_loss)
         if is_loss:
             await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
         await self._alerts.restore(states, announced, now)
-        await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         if is_loss:
             try:
                 await self._publish_directory()

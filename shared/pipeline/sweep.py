@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from shared import metrics
 from shared.alerts.alerts import Alerts
@@ -139,7 +140,8 @@ class SessionSweep:
     async def wake_if_late(self) -> None:
         """Sweeps in the background when the last sweep is over 1.2 s old: a timer's holder may have died."""
         swept_at = await self._watermarks.swept_at()
-        if swept_at is not None and self._now() - swept_at <= LATE_AFTER:
+        # One from the future is of a clock that has been set back since.
+        if swept_at is not None and abs(self._now() - swept_at) <= LATE_AFTER:
             return
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run_logged())
@@ -205,21 +207,35 @@ class SessionSweep:
             await asyncio.sleep(_CANARY_POLL_SECONDS)
 
     async def _sweep_all(self, watermark: int, hold_until: int) -> SweepResult:
-        ended = changes = 0
+        """Sweeps every partition, whatever becomes of those before; raises the first failure at the end."""
+        total, untold = SweepResult(), SweepResult()
+        failure: PulseError | RedisError | None = None
         started = self._now()
-        for partition in keys.ALL_PARTITIONS:
-            more = True
-            while more:
-                result = await self._registry.sweep(partition, watermark, hold_until=hold_until)
-                ended, changes, more = ended + result.ended, changes + result.changes, result.more
-                # Told at once, the changes of the first partition would make those of the others wait for the region's
-                # next message; only a sweep that takes long has its changes told meanwhile.
-                if self._now() - started >= _TELL_AFTER:
-                    self._wake(ended, changes)
-                if more:
-                    await self._lease.renew()
-        self._wake(ended, changes)
-        return SweepResult(ended, changes)
+        try:
+            for partition in keys.ALL_PARTITIONS:
+                more = True
+                while more:
+                    try:
+                        result = await self._registry.sweep(partition, watermark, hold_until=hold_until)
+                    except (PulseError, RedisError) as error:
+                        failure = failure or error
+                        # When not only this partition is away, this fails too, and ends the sweep.
+                        await self._lease.renew()
+                        break
+                    more = result.more
+                    total, untold = _sum(total, result), _sum(untold, result)
+                    # Told at once, the changes of the first partition would make those of the others wait for the
+                    # region's next message; only a sweep that takes long has its changes told meanwhile.
+                    if self._now() - started >= _TELL_AFTER:
+                        self._wake(untold.ended, untold.changes)
+                        untold = SweepResult()
+                    if more:
+                        await self._lease.renew()
+        finally:
+            self._wake(untold.ended, untold.changes)
+        if failure is not None:
+            raise failure
+        return total
 
     def _wake(self, ended: int, changes: int) -> None:
         """Has delivered what there is."""
@@ -227,3 +243,7 @@ class SessionSweep:
             self._broadcaster.wake()
         if ended:
             self._follower.wake()
+
+
+def _sum(one: SweepResult, other: SweepResult) -> SweepResult:
+    return SweepResult(one.ended + other.ended, one.changes + other.changes)

@@ -18,6 +18,9 @@ _CACHED_USERS = 200_000
 _CHUNK = 5_000
 _OLD_GENERATION_SECONDS = 60
 """How long readers that have just seen a generation may still read it."""
+_UNFINISHED_SECONDS = 3600
+"""How long a generation is kept that is not in force yet; its writer may have died."""
+_HASHES = (keys.directory_regions, keys.directory_counties, keys.directory_facilities, keys.directory_users)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,16 @@ class DirectoryCache:
         found = await self.facilities_of([user_id])
         return frozenset(entry.region_id for entry in map(view.facility, found[user_id]) if entry is not None)
 
+    async def departed(self, checksums: Collection[int]) -> set[str]:
+        """Returns the facilities with these CRC-32s that were ever heard of, whether in the directory or not."""
+        partitions = {keys.ALL_PARTITIONS[checksum % keys.PARTITIONS] for checksum in checksums}
+        found: set[str] = set()
+        with redis_errors():
+            for partition in partitions:
+                names = map(text, await self._client.hkeys(partition.facilities))
+                found |= {name for name in names if name and crc32(name.encode()) in checksums}
+        return found
+
     async def _read(self, generation: int) -> DirectoryView:
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
@@ -199,17 +212,17 @@ class DirectoryPublisher:
             if departures := _departures(before, directory):
                 rows = [[each.facility_id, each.region_id, each.moved] for each in departures]
                 await self._client.set(keys.DEPARTURES, json.dumps([generation, rows]))
+            # Before the switch: what is in force must never be on its way out.
+            pipe = self._client.pipeline(transaction=False)
+            for key in _HASHES:
+                pipe.persist(key(generation))
+            await pipe.execute()
             # One command switches every process over; what it replaces stays readable for those in the middle.
             old = await self._client.set(keys.DIRECTORY_GENERATION, generation, get=True)
             await self._client.set(keys.DIRECTORY_FINGERPRINT, fingerprint)
             if old is not None:
                 pipe = self._client.pipeline(transaction=False)
-                for key in (
-                    keys.directory_regions,
-                    keys.directory_counties,
-                    keys.directory_facilities,
-                    keys.directory_users,
-                ):
+                for key in _HASHES:
                     pipe.expire(key(int(old)), _OLD_GENERATION_SECONDS)
                 await pipe.execute()
 
@@ -245,7 +258,10 @@ class DirectoryPublisher:
     async def _write(self, key: str, rows: Mapping[str, str]) -> None:
         items = list(rows.items())
         for start in range(0, len(items), _CHUNK):
-            await self._client.hset(key, mapping=dict(items[start : start + _CHUNK]))
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hset(key, mapping=dict(items[start : start + _CHUNK]))
+            pipe.expire(key, _UNFINISHED_SECONDS)
+            await pipe.execute()
 
 
 def _departures(before: Mapping[str, FacilityEntry], after: Directory) -> list[Departure]:

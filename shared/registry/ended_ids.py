@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from redis.asyncio import Redis
 
@@ -21,8 +22,9 @@ _OVERLAP_MS = 10_000
 class EndedIds:
     """The ids are written to every partition alike; one of them is read here, newest first time, then only news."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, now: Callable[[], int]) -> None:
         self._client = client
+        self._now = now
         self._until: dict[str, int] = {}
         self._newest = 0
         self._task: asyncio.Task[None] | None = None
@@ -61,6 +63,7 @@ class EndedIds:
 
     async def _refresh_forever(self) -> None:
         while True:
+            self.forget(self._now())
             try:
                 await self.refresh()
             except DependencyUnavailableError as error:

@@ -219,8 +219,7 @@ class Partition:
     def session(self, facility_id: str, session_id: str) -> str:
         """One entry of the session list: expires a little after the session's deadline; `session_id` is `user/session`.
 
-        Heartbeats do not move it: the sweep does, which comes by before it expires unless the session was renewed after
-        that.
+        Heartbeats do not move it: the sweep does, which comes by before it expires.
         """
         return f"session:{self.tag}:{facility_id}/{session_id}"
 

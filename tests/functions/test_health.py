@@ -124,6 +124,9 @@ async def test_the_answer_is_remembered_for_a_second(world: World, hub: Pinged) 
     world.time += 1_000
     await call(health, token=None)
     assert hub.asked == 2
+    world.time -= 3_600_000
+    await call(health, token=None)
+    assert hub.asked == 3, "the clock was set back"
 
 
 async def test_what_hangs_counts_as_failed_and_is_not_asked_twice(

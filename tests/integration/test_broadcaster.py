@@ -310,6 +310,28 @@ async def test_a_broadcaster_that_fails_rests_before_it_tries_again(redis: Redis
     assert _facilities(push) == ["f-2"]
 
 
+async def test_a_pause_begun_before_the_clock_was_set_back_is_over(redis: Redis) -> None:
+    push = Recorder()
+    push.failing = True
+    times = [1_795_000_000_000]
+    sender = Broadcaster(
+        redis,
+        StreamGroup(redis, BROADCAST, STREAMS),
+        Sequences(redis, lambda: times[-1]),
+        DirectoryCache(redis),
+        push,  # type: ignore[arg-type]
+        DeadLetters(redis),
+        lambda: times[-1],
+    )
+    await append(redis, "f-2", 1)
+    for attempts in (1, 2):
+        sender.wake()
+        assert sender._task is not None
+        await sender._task
+        assert push.attempts == attempts
+        times.append(times[0] - 3_600_000)
+
+
 async def test_without_a_directory_changes_wait_for_one(redis: Redis) -> None:
     push = Recorder()
     await append(redis, "f-2", 1)

@@ -1,11 +1,14 @@
 """The directory in Redis: generations, users read on demand, departures."""
 
+from collections.abc import Awaitable, Callable, Mapping
+
 import pytest
 from redis.asyncio import Redis
 
 from shared.domain.directory import County, Directory, Facility, Region
-from shared.errors import DirectoryMissingError
+from shared.errors import DependencyUnavailableError, DirectoryMissingError
 from shared.registry import keys
+from shared.registry.client import text
 from shared.registry.directory_cache import Departure, DirectoryCache, DirectoryPublisher
 
 
@@ -22,6 +25,8 @@ def directory(facilities: dict[str, str], users: dict[str, tuple[str, ...]]) -> 
 
 
 FIRST = directory({"f-1": "c-1", "f-2": "c-1", "f-3": "c-2"}, {"u-1": ("f-1",), "u-2": ("f-1", "f-3")})
+
+PARTS = {"regions", "counties", "facilities", "users"}
 
 
 async def test_without_a_directory_nobody_is_taken_for_unassigned(redis: Redis) -> None:
@@ -52,6 +57,30 @@ async def test_a_new_generation_replaces_what_readers_had_cached(redis: Redis) -
     await publisher.publish(directory({"f-1": "c-1", "f-9": "c-1"}, {"u-1": ("f-9",)}), "2")
     assert await reader.facilities_of(["u-1", "u-2"]) == {"u-1": ("f-9",), "u-2": ()}
     assert await publisher.fingerprint() == "2"
+
+
+async def test_a_publication_that_fails_midway_leaves_nothing_for_good(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = DirectoryPublisher(redis, DirectoryCache(redis))
+    await publisher.publish(FIRST, "1")
+    write: Callable[[str, Mapping[str, str]], Awaitable[None]] = publisher._write
+
+    async def write_half(key: str, rows: Mapping[str, str]) -> None:
+        await write(key, dict(list(rows.items())[:1]))
+        if key.endswith(":users"):
+            raise DependencyUnavailableError("redis", "gone in the middle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publisher, "_write", write_half)
+        with pytest.raises(DependencyUnavailableError):
+            await publisher.publish(FIRST, "2")
+    in_force = f"directory:{int(await redis.get(keys.DIRECTORY_GENERATION) or 0)}:"
+    left = {text(key): await redis.ttl(key) for key in await redis.keys("directory:*:*")}
+    data = {key: ttl for key, ttl in left.items() if key.rpartition(":")[2] in PARTS}
+    assert len(data) == 2 * len(PARTS)
+    for key, ttl in data.items():
+        assert ttl == -1 if key.startswith(in_force) else 0 < ttl <= 3600, key
 
 
 async def test_after_a_loss_of_redis_data_no_generation_is_used_twice(redis: Redis) -> None:

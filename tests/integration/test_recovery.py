@@ -1,13 +1,14 @@
 """How a loss of Redis data is noticed and made good: gone, gone back to an older copy, or not at all."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from shared.domain.facility import FacilityChange, FacilityStatus
+from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.errors import DependencyUnavailableError
 from shared.pipeline.recovery import VERSION_JUMP
 from shared.registry import keys
@@ -182,6 +183,50 @@ async def test_sessions_ended_by_command_stay_ended(world: World) -> None:
     await world.until(1_000)
     await world.hear([("f-1", "u-1")])
     assert await world.transitions() == []
+
+
+async def test_a_heartbeat_in_the_middle_of_the_recovery_brings_no_ended_session_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.hear([("f-1", "u-1")])
+    await record(world)
+    world.store.remember_ended_ids([EndedId("u-1", "s", START + 60_000)])
+    restore: Callable[..., Awaitable[int]] = world.registry.restore
+
+    async def restore_and_hear(*args: object, **more: object) -> int:
+        restored = await restore(*args, **more)
+        await world.hear([("f-1", "u-1")])
+        return restored
+
+    monkeypatch.setattr(world.registry, "restore", restore_and_hear)
+    await world.client.flushall()
+    await world.until(1_000)
+    assert await world.registry.online_sessions("f-1", keys.partition_of("f-1")) == []
+
+
+async def test_a_recovery_that_takes_long_keeps_its_lease(world: World) -> None:
+    world.recovery._lease._duration = 900
+    read, done = world.store.facility_states, threading.Event()
+
+    def read_slowly() -> list[FacilityState]:
+        assert done.wait(20)
+        return read()
+
+    world.store.facility_states = read_slowly  # type: ignore[method-assign]
+    await world.client.flushall()
+    restoring = asyncio.create_task(world.recovery.ensure())
+    try:
+        async with asyncio.timeout(10):
+            while (left := await world.client.pttl(keys.RECOVERY_LEASE)) < 0:
+                await asyncio.sleep(0.01)
+            while (now_left := await world.client.pttl(keys.RECOVERY_LEASE)) <= left:
+                assert now_left > 0, "given up in the middle"
+                left = now_left
+                await asyncio.sleep(0.01)
+    finally:
+        done.set()
+        await restoring
+    assert not await world.client.exists(keys.RECOVERY_LEASE)
 
 
 async def test_while_sql_is_away_nothing_is_taken_for_lost_or_new(world: World) -> None:

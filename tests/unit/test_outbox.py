@@ -117,3 +117,14 @@ def test_changes_over_the_size_limit_are_split_and_none_is_lost() -> None:
     assert [item for chunk in chunks for item in chunk] == many
     assert len(chunks) > 1
     assert all(len(json.dumps(facility_status("r-1", 1, chunk))) < MAX_BYTES for chunk in chunks)
+
+
+def test_a_clock_that_was_set_back_keeps_no_region_waiting() -> None:
+    outbox = Outbox()
+    outbox.add_change("r-1", change("f-1", 1), entry(1))
+    outbox.take_due(3_600_000)
+    assert outbox.next_due(0) is None, "no rest lasts that long"
+    outbox.add_change("r-1", change("f-1", 2), entry(2))
+    assert outbox.next_due(0) == 0
+    (batch,) = outbox.take_due(0)
+    assert changes(batch) == [change("f-1", 2)]

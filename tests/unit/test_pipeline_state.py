@@ -1,5 +1,7 @@
 """Rule 6 as a pure function: stalls, holds, and the way back."""
 
+from dataclasses import replace
+
 import pytest
 
 from shared.domain.pipeline import PipelineState, PipelineTiming, observe
@@ -53,3 +55,25 @@ def test_a_second_stall_during_recovery_starts_the_hold_anew() -> None:
 @pytest.mark.parametrize("watermark", [None, 0])
 def test_without_a_current_watermark_nobody_ends(watermark: int | None) -> None:
     assert not PipelineState(watermark=watermark).may_end_sessions(60_000, TIMING)
+
+
+def test_a_watermark_far_ahead_of_a_clock_that_was_set_back_is_a_stall_since_now() -> None:
+    ahead = PipelineState(watermark=3_650_000)
+    assert ahead.is_stalled(50_000, TIMING)
+    assert not ahead.may_end_sessions(50_000, TIMING)
+    assert observe(ahead, 49_800, 50_000, TIMING) == PipelineState(watermark=3_650_000, stale_since=50_000)
+
+
+def test_a_watermark_a_little_ahead_is_but_a_difference_between_clocks() -> None:
+    state = observe(PipelineState(watermark=53_000), 49_800, 50_000, TIMING)
+    assert state == PipelineState(watermark=53_000)
+    assert state.may_end_sessions(50_000, TIMING)
+
+
+def test_the_stall_of_a_clock_set_back_ends_with_a_hold_once_the_clock_has_caught_up() -> None:
+    state = observe(PipelineState(watermark=60_000, hold_until=65_000, stale_since=1), None, 50_000, TIMING)
+    assert state == PipelineState(watermark=60_000, stale_since=1), "a hold by the clock before says nothing"
+    state = observe(state, None, 58_000, TIMING)
+    assert (state.stale_since, state.hold_until) == (1, 68_000)
+    state = replace(state, watermark=67_000)
+    assert observe(state, 68_000, 68_200, TIMING) == PipelineState(watermark=68_000)

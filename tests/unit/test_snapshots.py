@@ -93,3 +93,16 @@ async def test_one_is_kept_until_its_region_is_told_something_new(registry: Slow
     assert await cache.get(VIEW, "r-1") is first
     registry.sequence = 4
     assert b'"sequence":4' in (await cache.get(VIEW, "r-1")).body
+
+
+async def test_a_snapshot_of_a_clock_that_was_set_back_is_built_anew(registry: SlowRegistry) -> None:
+    async def nothing_is_lost() -> None:
+        pass
+
+    times = [1_795_000_000_000]
+    cache = SnapshotCache(registry, Calm(), lambda: times[-1], nothing_is_lost)
+    registry.ready.set()
+    before = await cache.get(VIEW, "r-1")
+    assert await cache.get(VIEW, "r-1") is before
+    times.append(times[0] - 3_600_000)
+    assert (await cache.get(VIEW, "r-1")).as_of == times[1]

@@ -1,0 +1,82 @@
+"""A sweep that fails midway, or takes long: what it has done is told, once, and no partition waits for another."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from shared.errors import DependencyUnavailableError
+from shared.registry.keys import Partition, partition_of
+from shared.registry.results import SweepResult
+from tests.integration.sweep_world import World, opened
+
+TTL = 9_000
+FACILITIES = ("f-1", "f-2", "f-3")
+
+
+@pytest.fixture
+async def site(redis: Redis, tmp_path: Path) -> AsyncIterator[World]:
+    """Facilities in three partitions, all due at the next sweep."""
+    async with opened(redis, tmp_path, ttl=TTL, hold=0) as site:
+        assert len({partition_of(each) for each in FACILITIES}) == len(FACILITIES)
+        await site.hear([(facility, f"u-of-{facility}") for facility in FACILITIES])
+        await site.until(TTL - 1_000)
+        site.browsers.woken = 0
+        yield site
+
+
+def _before_each_sweep(site: World, monkeypatch: pytest.MonkeyPatch, step: Callable[[Partition], None]) -> None:
+    real: Callable[..., Coroutine[Any, Any, SweepResult]] = site.registry.sweep
+
+    async def sweep(partition: Partition, watermark: int, *, hold_until: int) -> SweepResult:
+        step(partition)
+        return await real(partition, watermark, hold_until=hold_until)
+
+    monkeypatch.setattr(site.registry, "sweep", sweep)
+
+
+async def test_a_partition_that_fails_keeps_no_other_from_its_ends_and_they_are_told(
+    site: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = min((partition_of(each) for each in FACILITIES), key=lambda partition: partition.number)
+
+    def fail(partition: Partition) -> None:
+        if partition == broken:
+            raise DependencyUnavailableError("redis", "one node is away")
+
+    _before_each_sweep(site, monkeypatch, fail)
+    with pytest.raises(DependencyUnavailableError, match="one node is away"):
+        await site.at(TTL + 1_000)
+    assert [facility for facility, _, _ in await site.offline()] == [
+        each for each in FACILITIES if partition_of(each) != broken
+    ]
+    assert site.browsers.woken, "nobody else would tell"
+
+
+async def test_what_a_sweep_ended_before_redis_went_away_is_told(site: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = max((partition_of(each) for each in FACILITIES), key=lambda partition: partition.number)
+
+    async def away() -> bool:
+        raise DependencyUnavailableError("redis", "all of it is away")
+
+    def fail(partition: Partition) -> None:
+        if partition == last:
+            monkeypatch.setattr(site.sweeper._lease, "renew", away)
+            raise DependencyUnavailableError("redis", "away")
+
+    _before_each_sweep(site, monkeypatch, fail)
+    with pytest.raises(DependencyUnavailableError, match="all of it"):
+        await site.at(TTL + 1_000)
+    assert len(await site.offline()) == len(FACILITIES) - 1
+    assert site.browsers.woken
+
+
+async def test_a_slow_sweep_tells_each_change_once(site: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def take_long(_: Partition) -> None:
+        site._clock[0] += 150
+
+    _before_each_sweep(site, monkeypatch, take_long)
+    assert (await site.at(TTL + 1_000)).changes == len(FACILITIES)
+    assert site.browsers.woken == len(FACILITIES) + 1, "once for each, and as every sweep does at its end"
