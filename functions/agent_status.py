@@ -22,8 +22,8 @@ bp = func.Blueprint()
 )
 async def agent_status(call: Call) -> func.HttpResponse:
     """Answers with the agent's status as it is now: the one given, unless a heartbeat has said another later."""
-    user_id, up = own_user_id(call), call.services
     wanted = call.body(AgentStatusBody).agent_status
+    user_id, up = own_user_id(call), call.services
     agent = await up.agents.set_status(Saying(user_id, up.now(), wanted))
     if agent is None:
         raise AgentNotOnlineError(f"The agent {user_id} has no live session.")

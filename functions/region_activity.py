@@ -2,7 +2,7 @@
 
 import azure.functions as func
 
-from shared.access import visible_region
+from shared.access import recorded_region
 from shared.activity import region_item
 from shared.answers import RegionBuckets
 from shared.http import Call, endpoint, json_response
@@ -17,7 +17,6 @@ bp = func.Blueprint()
 async def region_activity(call: Call) -> func.HttpResponse:
     """Answers with the region's buckets in which anything happened, oldest first, complete up to the monitor's run."""
     query = call.query(RegionActivityQuery)
-    view, region_id = await visible_region(call)
-    facilities = [entry.facility_id for entry in view.facilities_in(region_id)]
-    buckets = await call.services.activity.region_buckets(facilities, query)
+    facility_ids = await recorded_region(call)
+    buckets = await call.services.activity.region_buckets(facility_ids, query)
     return json_response({"items": [region_item(bucket) for bucket in buckets]})

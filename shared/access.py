@@ -60,6 +60,20 @@ async def recorded_facility(call: Call) -> str:
     return facility_id
 
 
+async def recorded_region(call: Call) -> tuple[str, ...]:
+    """Returns the facilities of the path's region, looked up in the core database as `recorded_facility` does.
+
+    Raises NotFoundError, ForbiddenError, or DependencyUnavailableError("sql").
+    """
+    region_id = call.region_id()
+    region = await asyncio.to_thread(call.services.core_reader.find_region, region_id, call.caller.user_id)
+    if region is None:
+        raise NotFoundError(f"There is no region {region_id}.")
+    if not (call.caller.is_admin or region.member):
+        raise ForbiddenError("This is a region that is not one of yours.")
+    return region.facility_ids
+
+
 async def _check(call: Call, region_id: str) -> None:
     if not call.caller.is_admin and region_id not in await call.services.directory.regions_of(call.caller.user_id):
         raise ForbiddenError("This is in a region that is not one of yours.")

@@ -11,7 +11,6 @@ from shared.registry.directory_cache import DirectoryCache, DirectoryView
 from shared.registry.registry import Registry
 from shared.requests import AgentsQuery
 
-_LISTING = "agents"
 _READ = 1_000
 _MOST_READ = 20_000
 """Agents looked at for one page: a filter that few match may give a short page, or an empty one, with a cursor."""
@@ -22,9 +21,11 @@ async def read_page(
 ) -> dict[str, object]:
     """Returns the page that a query asks for.
 
-    Raises InvalidRequestError for a foreign cursor, DependencyUnavailableError("redis") or DirectoryMissingError.
+    Raises InvalidRequestError for a cursor of another list or of other filters, DependencyUnavailableError("redis") or
+    DirectoryMissingError.
     """
-    position: Position | None = Position(*cursors.open(_LISTING, query.cursor)) if query.cursor else Position()
+    listing = _listing(query)
+    position: Position | None = Position(*cursors.open(listing, query.cursor)) if query.cursor else Position()
     view = await directory.view()
     found: list[Agent] = []
     facilities: dict[str, tuple[str, ...]] = {}
@@ -39,8 +40,13 @@ async def read_page(
             position = position_of(taken[-1].user_id)
         found += taken
     items = await _items(found, facilities, view, registry, directory)
-    cursor = cursors.seal(_LISTING, *astuple(position)) if position else None
+    cursor = cursors.seal(listing, *astuple(position)) if position else None
     return {"items": items, "cursor": cursor}
+
+
+def _listing(query: AgentsQuery) -> str:
+    """Names what a cursor belongs to: with other filters it would pass over agents. No id or status has a slash."""
+    return "/".join(["agents", query.region_id or "", query.facility_id or "", query.status or ""])
 
 
 def _matches(agent: Agent, facilities: Mapping[str, Sequence[str]], view: DirectoryView, query: AgentsQuery) -> bool:

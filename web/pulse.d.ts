@@ -5,7 +5,7 @@ export type AgentStatus = "available" | "busy" | "away";
 export interface ConnectOptions {
   /** The API's address, ending in `/api`; relative ones count from the page. */
   api: string;
-  /** Returns an access token. `fresh` is true when the one returned before is about to lapse or was refused. */
+  /** Returns an access token, within 15 s. `fresh` is true when the one returned before is about to lapse or was refused. */
   getToken: (reason: { fresh: boolean }) => string | Promise<string>;
   /** Regions to follow: some, all of the person's (true, the default), or none (false). */
   regions?: string[] | boolean;

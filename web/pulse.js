@@ -16,15 +16,33 @@ export { PulseError };
 
 const DEFAULTS = { regions: true, details: false, heartbeat: true, facilityId: null, tabs: "shared", sessionId: null };
 const STATUSES = ["available", "busy", "away"];
+const ID = /^[A-Za-z0-9._-]{1,64}$/;
+/** How long it is remembered that an agent went, so that an older message of another region does not bring it back. */
+const GONE_FOR = 60_000;
+
+const isId = (value) => typeof value === "string" && ID.test(value);
+const isBoolean = (value) => typeof value === "boolean";
+/** What each option may be, and how that is said. */
+const CHECKS = {
+  api: [(value) => typeof value === "string" && value !== "", "the API's address, ending in /api"],
+  getToken: [(value) => typeof value === "function", "a function that returns a token"],
+  regions: [(value) => isBoolean(value) || (Array.isArray(value) && value.every(isId)), "true, false or a list of ids"],
+  details: [isBoolean, "true or false"],
+  heartbeat: [isBoolean, "true or false"],
+  facilityId: [(value) => value === null || isId(value), "a facility's id or null"],
+  tabs: [(value) => ["shared", "separate"].includes(value), '"shared" or "separate"'],
+  sessionId: [(value) => value === null || isId(value), `null or an id that matches ${ID.source}`],
+};
 
 /** Begins to send heartbeats and to follow regions; both can be left out. Returns a Pulse. */
 export function connect(options) {
-  const { api, getToken, tabs = DEFAULTS.tabs } = options ?? {};
-  if (typeof api !== "string" || !api) throw new TypeError("connect: api must be the API's address, ending in /api");
-  if (typeof getToken !== "function") throw new TypeError("connect: getToken must be a function that returns a token");
-  if (!["shared", "separate"].includes(tabs)) throw new TypeError('connect: tabs must be "shared" or "separate"');
-  const address = new URL(api, document.baseURI).href.replace(/\/+$/, "");
-  return new Pulse({ ...DEFAULTS, ...options, address });
+  const given = Object.entries(options ?? {}).filter(([, value]) => value !== undefined);
+  const complete = { ...DEFAULTS, ...Object.fromEntries(given) };
+  for (const [name, [isRight, what]] of Object.entries(CHECKS)) {
+    if (!isRight(complete[name])) throw new TypeError(`connect: ${name} must be ${what}`);
+  }
+  const address = new URL(complete.api, document.baseURI).href.replace(/\/+$/, "");
+  return new Pulse({ ...complete, address });
 }
 
 /** A running connection. Made by `connect`. */
@@ -220,6 +238,9 @@ class Pulse {
     // An agent of several regions is announced in each; messages may also overtake one another.
     if (Date.parse(this.#agents.get(userId)) >= Date.parse(since)) return;
     this.#agents.set(userId, since);
+    if (agentStatus === "offline") {
+      setTimeout(() => this.#agents.get(userId) === since && this.#agents.delete(userId), GONE_FOR);
+    }
     this.#emit("agent", { userId, agentStatus, since });
   }
 

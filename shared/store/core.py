@@ -10,7 +10,7 @@ from shared.domain.instants import to_iso
 from shared.errors import StoreError
 from shared.store.database import Database, Record, Transaction
 from shared.store.directory_rows import TABLES, check_references, difference, read_rows, to_directory
-from shared.store.ports import Place
+from shared.store.ports import Place, RegionPlaces
 from shared.store.statements import migrations
 
 _ROLE = "core"
@@ -89,12 +89,29 @@ class SqlCoreStore:
                 return Place(str(region_id), bool(member))
             return None
 
+        self._migrate_once()
+        return self._database.run(_ROLE, work, attempts=2)
+
+    def find_region(self, region_id: str, user_id: str) -> RegionPlaces | None:
+        """Looks one region's facilities up, as they stand in the tables now."""
+
+        def work(transaction: Transaction) -> RegionPlaces | None:
+            rows = list(transaction.read("find_region", {"region_id": region_id, "user_id": user_id}))
+            if not rows:
+                return None
+            # A region without facilities is one row without any.
+            facility_ids = tuple(str(facility_id) for facility_id, _ in rows if facility_id is not None)
+            return RegionPlaces(facility_ids, any(bool(member) for _, member in rows))
+
+        self._migrate_once()
+        return self._database.run(_ROLE, work, attempts=2)
+
+    def _migrate_once(self) -> None:
         if not self._migrated:
             # A first call may come before the first monitor run. Asked before: whether anybody answers at all.
             self.ping()
             self.migrate()
             self._migrated = True
-        return self._database.run(_ROLE, work, attempts=2)
 
     def replace_directory(self, directory: Directory, *, keep_missing: frozenset[str] = frozenset()) -> int:
         """Writes the difference between the tables and `directory`."""

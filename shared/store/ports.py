@@ -52,6 +52,14 @@ class Place:
     member: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RegionPlaces:
+    """The facilities of a region; `member`: the user asked about has one of them."""
+
+    facility_ids: tuple[str, ...]
+    member: bool
+
+
 class MonitorStore(Protocol):
     """The private database: status, history, session log."""
 
@@ -162,6 +170,9 @@ class CoreStore(Protocol):
 
     def find_facility(self, facility_id: str, user_id: str) -> Place | None:
         """Returns where a facility belongs and whether a user belongs there too; None for an unknown facility."""
+
+    def find_region(self, region_id: str, user_id: str) -> RegionPlaces | None:
+        """Returns a region's facilities and whether one of them is a user's; None for an unknown region."""
 
     def replace_directory(self, directory: Directory, *, keep_missing: frozenset[str] = frozenset()) -> int:
         """Makes the directory tables equal to `directory`, keeping connectivity columns; returns the rows changed.

@@ -154,7 +154,7 @@ async def test_messages_after_a_snapshot_are_applied_in_order(page: Page) -> Non
         return [loaded.changed.map(({ facilityId }) => facilityId), loaded.needsSnapshot, repeated.changed.length,
             old.changed.map(({ facilityId }) => facilityId), region.sequence, shown()];""",
     )
-    assert result == [["a", "b", "b"], False, 0, ["b"], 7, ["a 2 online", "b 4 online"]]
+    assert result == [["a", "b"], False, 0, ["b"], 7, ["a 2 online", "b 4 online"]]
 
 
 async def test_a_gap_asks_for_a_snapshot_and_shows_meanwhile_what_is_known(page: Page) -> None:

@@ -251,6 +251,26 @@ async def test_a_region_is_the_sum_of_its_facilities(site: World) -> None:
     assert sum(item["heartbeats"] for item in day.body["items"]) == 12
 
 
+async def test_a_region_is_told_without_redis(site: World) -> None:
+    site.monitor_store.record_activity([ActivityHour("f-2", HERE - HERE % HOUR, 1, {0: Counts(4, 1)})])
+    before = await of_region()
+    there, site.redis = site.redis, Redis(port=1)
+    site.__dict__.pop("directory", None)  # made anew when it is needed, with a client that reaches nobody
+    answer = await of_region()
+    refused = await of_region(region="r-2")
+    await site.redis.aclose()
+    site.redis = there
+    assert [item["heartbeats"] for item in before.body["items"]] == [4]
+    assert (answer.status, answer.body) == (200, before.body)
+    assert refused.problem() == (403, "forbidden")
+
+
+async def test_without_sql_there_is_no_activity_of_a_region(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    world.core_reader = open_core_store(f"sqlite:///{tmp_path}/file/core.db")
+    assert (await of_region()).problem() == (503, "dependency-unavailable")
+
+
 async def test_a_region_that_is_not_the_callers_or_a_range_that_is_too_long_is_refused(site: World) -> None:
     assert (await of_region(region="r-2")).problem() == (403, "forbidden")
     assert (await of_region(token=ADMIN, region="r-9")).problem() == (404, "not-found")

@@ -117,6 +117,19 @@ async def test_pages_hold_everybody_once(world: World) -> None:
         assert sorted(found) == sorted(users)
 
 
+async def test_a_cursor_goes_on_with_its_own_filters_only(world: World) -> None:
+    for user_id in ("u-1", "u-9"):
+        await bring_online(world, user_id, "f-2")
+    params = {"limit": "1", "regionId": "r-1"}
+    cursor = {"cursor": (await call(agents, token=ADMIN, params=params)).body["cursor"]}
+    assert (await call(agents, token=ADMIN, params=params | cursor | {"limit": "2"})).status == 200
+    for other in ({"regionId": "r-2"}, {"status": "busy"}, {"facilityId": "f-2"}):
+        answer = await call(agents, token=ADMIN, params=params | cursor | other)
+        assert answer.problem() == (422, "invalid-request")
+        assert [error["pointer"] for error in answer.body["errors"]] == ["/cursor"]
+    assert (await call(agents, token=ADMIN, params=cursor)).problem() == (422, "invalid-request")
+
+
 @pytest.mark.parametrize(
     ("params", "pointer"),
     [
@@ -174,6 +187,10 @@ async def test_a_status_or_session_of_another_user_is_not_ones_own(world: World)
     assert (await end("u-1", token="u-9")).problem() == (403, "forbidden")
     assert (await end("u-1", token="gateway,presence.gateway")).problem() == (403, "forbidden")
     assert await listed() == ["u-1"]
+
+
+async def test_what_a_caller_sends_is_read_before_what_they_may_do(world: World) -> None:
+    assert (await put("u-1", "asleep", "u-9")).problem() == (422, "invalid-request")
 
 
 @pytest.mark.parametrize("status", ["offline", "asleep", "", None, 1, ["busy"]])

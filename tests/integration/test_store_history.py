@@ -17,7 +17,7 @@ from shared.domain.uptime import Span
 from shared.store.history import SqlHistoryStore
 from shared.store.monitor import SqlMonitorStore
 from shared.store.opening import open_core_store, open_history_store, open_monitor_store
-from shared.store.ports import HistoryStore, Place, StaleMark, Transition
+from shared.store.ports import HistoryStore, Place, RegionPlaces, StaleMark, Transition
 from tests.integration.store_databases import DIALECTS, Databases, databases, execute
 
 T0 = 1_795_000_000_123
@@ -194,6 +194,29 @@ def test_a_facility_is_found_with_whether_a_user_belongs_to_its_region(address: 
     assert store.find_facility("f-3", "U-1") == Place("r-2", member=True)
     assert store.find_facility("f-1", "u-0") == Place("r-1", member=False)
     assert store.find_facility("F-1", "u-1") is None
+    store.close()
+
+
+def test_a_region_is_found_with_its_facilities_and_whether_a_user_has_one(address: str) -> None:
+    store = open_core_store(address)
+    store.migrate()
+    store.replace_directory(
+        Directory(
+            regions={key: Region(key, key) for key in ("r-1", "r-2", "r-3")},
+            counties={
+                key: County(key, region, key) for key, region in (("c-1", "r-1"), ("c-2", "r-1"), ("c-3", "r-2"))
+            },
+            facilities={key: Facility(key, f"c{key[1:]}", key) for key in ("f-1", "f-2", "f-3")},
+            users={"u-1": "One", "U-1": "Other"},
+            facilities_of_user={"u-1": ("f-1",), "U-1": ("f-3",)},
+        )
+    )
+    first = store.find_region("r-1", "u-1")
+    assert first is not None
+    assert (sorted(first.facility_ids), first.member) == (["f-1", "f-2"], True)
+    assert store.find_region("r-2", "u-1") == RegionPlaces(("f-3",), member=False)
+    assert store.find_region("r-3", "u-1") == RegionPlaces((), member=False)
+    assert store.find_region("R-1", "u-1") is None
     store.close()
 
 

@@ -182,8 +182,10 @@ class AgentsPage {
   // -- reading
 
   #soon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#read(), SETTLE);
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#read();
+    }, SETTLE);
   }
 
   async #read() {
@@ -288,16 +290,18 @@ class AgentsPage {
 
   /** Gives an agent the status that was chosen. */
   async setStatus(userId, select) {
-    const agentStatus = select.value;
+    const wanted = select.value;
     const agent = this.#agents.get(userId);
     select.disabled = true;
     try {
-      const { since } = await this.#pulse.request(`/agents/${encodeURIComponent(userId)}/status`, {
+      const answer = await this.#pulse.request(`/agents/${encodeURIComponent(userId)}/status`, {
         method: "PUT",
-        body: { agentStatus },
+        body: { agentStatus: wanted },
       });
+      // Another one, if the agent has said so since.
+      const agentStatus = answer.agentStatus in format.AGENT_STATUS_NAMES ? answer.agentStatus : wanted;
       const current = this.#agents.get(userId);
-      if (current) this.#agents.set(userId, { ...current, agentStatus, since: since ?? current.since });
+      if (current) this.#agents.set(userId, { ...current, agentStatus, since: answer.since ?? current.since });
       this.#problem(null);
       this.#announce(`${agent?.name ?? userId}: ${format.AGENT_STATUS_NAMES[agentStatus]}`);
     } catch (error) {

@@ -20,6 +20,7 @@ class Alerts {
   #buttons;
   #isPhone = matchMedia("(max-width: 48rem)");
   #isOpen = false;
+  #frame = 0;
 
   constructor(corner, pulse, world) {
     this.#world = world;
@@ -66,7 +67,7 @@ class Alerts {
     if (held) held.element.replaceWith(element);
     else this.#list.prepend(element);
     this.#items.set(facilityId, { ...alert, element });
-    this.#arrange();
+    this.#soon();
   }
 
   #remove(facilityId) {
@@ -75,7 +76,7 @@ class Alerts {
     const hadFocus = element.contains(document.activeElement);
     element.remove();
     this.#items.delete(facilityId);
-    this.#arrange();
+    this.#soon();
     if (hadFocus) this.#focusNext();
   }
 
@@ -85,6 +86,7 @@ class Alerts {
   }
 
   #focusNext() {
+    this.#arrange();
     (this.#list.querySelector("li:not([hidden]) button") ?? document.querySelector("#main")).focus({
       preventScroll: true,
     });
@@ -135,7 +137,14 @@ class Alerts {
     this.#arrange();
   }
 
+  /** Arranges once for all that comes before the next frame: a region's outage is thousands of alerts. */
+  #soon() {
+    this.#frame ||= requestAnimationFrame(() => this.#arrange());
+  }
+
   #arrange() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
     const { children } = this.#list;
     const shown = this.#isPhone.matches ? SHOWN_ON_PHONE : SHOWN;
     const hidden = Math.max(children.length - shown, 0);

@@ -29,6 +29,7 @@ class FacilityPage {
   #parts = {};
   #over = new AbortController();
   #held = null;
+  #isFollowed = false;
   #shownVersion = null;
 
   constructor(main, world, announce, facilityId, isAdmin) {
@@ -76,7 +77,7 @@ class FacilityPage {
     );
     badge.element.classList.add("is-large");
     const tick = setInterval(() => this.#showNow(), 1_000);
-    const reload = setInterval(() => document.visibilityState === "visible" && this.#readPast(), RELOAD);
+    const reload = setInterval(() => document.visibilityState === "visible" && this.#reread(), RELOAD);
     const stop = world.onchange(() => this.#changed());
     this.#over.signal.addEventListener("abort", () => {
       clearInterval(tick);
@@ -158,6 +159,8 @@ class FacilityPage {
           : "This facility is in a region that is not one of yours.";
       setText(this.#parts.reason, text);
       setText(this.#parts.since, "");
+      this.#parts.badge.element.hidden = true;
+      for (const which of ["sessions", "seen", "uptime", "count"]) setText(this.#parts[which], "–");
       for (const which of ["timeline", "activity", "changes"]) unavailable(this.#parts[which], "Nothing to show.");
       this.destroy();
     }
@@ -168,7 +171,17 @@ class FacilityPage {
     return this.#world.pulse.request(`/facilities/${encodeURIComponent(this.#facilityId)}${path}`, { signal });
   }
 
+  #reread() {
+    if (!this.#isFollowed) this.#readNow();
+    this.#readPast();
+  }
+
   #changed() {
+    const followed = this.#world.entry(this.#facilityId)?.facility;
+    // Removed from the directory, or now in a region that is not followed: the API knows which.
+    if (this.#isFollowed && !followed) this.#readNow();
+    this.#isFollowed = followed !== undefined;
+    this.#held = followed ?? this.#held;
     const facility = this.#facility;
     if (facility && this.#shownVersion !== null && facility.version !== this.#shownVersion) {
       this.#announce(`${facility.name}: ${format.STATUS_NAMES[format.statusOf(facility)]}`);

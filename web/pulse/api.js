@@ -41,15 +41,30 @@ export class Tokens {
   async #ask(reason) {
     let token;
     try {
-      token = await this.#getToken(reason);
+      token = await inTime(this.#getToken(reason));
     } catch (error) {
       throw new PulseError("No access token: " + (error?.message ?? error), { code: "no-token" });
     }
     if (typeof token !== "string" || !token) throw new PulseError("There is no access token.", { code: "no-token" });
-    // The same token again, although a fresh one was asked for: it is used until it is refused.
-    this.renewAt = token === this.current ? Infinity : renewalTime(token);
+    // The same token again although a fresh one was asked for, or one that is due already, by a clock that is fast: it
+    // is used until it is refused.
+    const due = renewalTime(token);
+    this.renewAt = token === this.current || due <= this.#clock() ? Infinity : due;
     this.current = token;
     return token;
+  }
+}
+
+/** What a promise of the application's resolves to; rejects when that takes too long, so that others need not wait. */
+async function inTime(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`getToken did not answer within ${TIMEOUT / 1000} s`)), TIMEOUT);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -27,12 +27,14 @@ export class Beats {
   #interval = 30_000;
   #ttl = 90_000;
   #acceptedAt = -Infinity;
+  #acceptedOn = -Infinity;
   #agentStatus = null;
   #isLeading = false;
   #isRunning = false;
   #isEnded = false;
   #release = null;
   #claim = null;
+  #channel = null;
 
   constructor(options) {
     this.#options = { ...options };
@@ -43,6 +45,7 @@ export class Beats {
   start() {
     if (this.#isRunning || this.#isEnded) return;
     this.#isRunning = true;
+    this.#listen();
     this.#lead();
   }
 
@@ -56,8 +59,9 @@ export class Beats {
   /** Beats now if one is overdue: after sleep, or when the network is back. */
   wake() {
     if (!this.#isLeading) return;
-    const isOverdue = performance.now() - this.#acceptedAt > this.#interval;
-    if (this.#failures || isOverdue) this.#schedule(Math.random() * 300);
+    // One clock stands still while the computer sleeps, the other may be set back.
+    const quiet = Math.max(performance.now() - this.#acceptedAt, Date.now() - this.#acceptedOn);
+    if (this.#failures || quiet > this.#interval) this.#schedule(Math.random() * 300);
   }
 
   /** Says what the agent does; repeated until it is accepted, also by a tab that does not lead. */
@@ -66,10 +70,22 @@ export class Beats {
     this.#beat();
   }
 
-  /** Where the next heartbeats count; null: at all facilities of the user. */
+  /** Where the next heartbeats count; null: at all facilities of the user. Holds for every tab of the session. */
   setFacility(facilityId) {
     this.#options.facilityId = facilityId;
-    this.#beat();
+    this.#channel?.postMessage({ facilityId });
+    if (this.#isLeading || !this.#channel) this.#beat();
+  }
+
+  /** Takes over what other tabs of the session are told; the one that leads says it. */
+  #listen() {
+    const { lock, isShared } = this.#options;
+    if (!lock || !isShared || !globalThis.BroadcastChannel) return;
+    this.#channel = new BroadcastChannel(lock);
+    this.#channel.onmessage = ({ data }) => {
+      this.#options.facilityId = data.facilityId;
+      if (this.#isLeading) this.#beat();
+    };
   }
 
   async #lead() {
@@ -112,9 +128,11 @@ export class Beats {
   }
 
   #stop() {
-    this.#isRunning = this.#isLeading = false;
+    this.#isRunning = this.#isLeading = this.#again = false;
     clearTimeout(this.#timer);
     this.#sending?.abort();
+    this.#channel?.close();
+    this.#channel = null;
     this.#claim?.abort();
     this.#release?.();
     this.#release = null;
@@ -141,11 +159,13 @@ export class Beats {
     } finally {
       this.#sending = null;
     }
-    if (next === null || !this.#isRunning) return;
+    if (!this.#isRunning) return;
+    // Also after `pause` and `start` while this one was under way, and given up.
     if (this.#again) {
       this.#again = false;
       next = 0;
     }
+    if (next === null) return;
     if (this.#isLeading || this.#agentStatus) this.#schedule(next);
   }
 
@@ -190,6 +210,7 @@ export class Beats {
     if (intervalSeconds >= 1) this.#interval = intervalSeconds * 1000;
     if (ttlSeconds >= 1) this.#ttl = ttlSeconds * 1000;
     this.#acceptedAt = performance.now();
+    this.#acceptedOn = Date.now();
     this.#failures = 0;
     this.#report({
       state: "ok",

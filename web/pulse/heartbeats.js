@@ -208,5 +208,15 @@ function startWorker() {
   if (address.origin === location.origin) return new Worker(address, { type: "module", name: "facility-pulse" });
   // A worker must come from the page's origin; one of two lines may fetch the rest from where this module came from.
   const source = new Blob([`import ${JSON.stringify(address.href)};`], { type: "text/javascript" });
-  return new Worker(URL.createObjectURL(source), { type: "module", name: "facility-pulse" });
+  const url = URL.createObjectURL(source);
+  const revoke = () => URL.revokeObjectURL(url);
+  try {
+    const worker = new Worker(url, { type: "module", name: "facility-pulse" });
+    // Either it runs by then, or it never will.
+    for (const event of ["message", "error"]) worker.addEventListener(event, revoke, { once: true });
+    return worker;
+  } catch (error) {
+    revoke();
+    throw error;
+  }
 }

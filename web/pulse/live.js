@@ -10,6 +10,7 @@ const GAP_DELAY = 2_000;
 /** The server may answer with a snapshot that is this old: older than the connection, which has its own beginning. */
 const SNAPSHOT_AGE = 1_000;
 const RENEW_BEFORE = 300_000;
+const RENEW_UNKNOWN = 1_800_000;
 const DEFAULT_INTERVAL = 30_000;
 
 /**
@@ -23,6 +24,7 @@ export class Live {
   #on;
   #now;
   #socket = null;
+  #sockets = new Set();
   #isOpen = false;
   #failures = 0;
   #timers = new Map();
@@ -57,7 +59,8 @@ export class Live {
     this.#stopped.abort();
     for (const timer of this.#timers.values()) clearTimeout(timer);
     this.#timers.clear();
-    this.#socket?.close();
+    for (const socket of this.#sockets) socket.close();
+    this.#sockets.clear();
     this.#socket = null;
     this.#isOpen = false;
   }
@@ -112,11 +115,14 @@ export class Live {
     }
     // One that is open goes on until the new one has taken over: what both deliver is counted once.
     if (!this.#isOpen) this.#socket = socket;
-    signal.addEventListener("abort", () => socket.close());
+    this.#sockets.add(socket);
   }
 
   #opened(socket, expiresAt) {
-    if (this.#socket !== socket) this.#socket?.close();
+    if (this.#socket !== socket) {
+      this.#socket?.close();
+      this.#sockets.delete(this.#socket);
+    }
     this.#socket = socket;
     this.#isOpen = true;
     this.#failures = 0;
@@ -124,23 +130,28 @@ export class Live {
     // A change between that snapshot and our joining would be in neither; unchanged, this costs a 304.
     this.#after("settle", SNAPSHOT_AGE + 200 + Math.random() * GAP_DELAY, () => this.refresh());
     const left = Date.parse(expiresAt) - this.#now();
-    const renewIn = Math.max(left - RENEW_BEFORE * (1 + Math.random()), left / 2, 10_000);
-    if (Number.isFinite(renewIn)) this.#after("renew", renewIn, () => this.#connect());
+    // What has lapsed although it was just given was judged by a clock that is wrong.
+    const renewIn = left > 0 ? Math.max(left - RENEW_BEFORE * (1 + Math.random()), left / 2, 10_000) : RENEW_UNKNOWN;
+    this.#after("renew", renewIn, () => this.#connect());
     this.#tell();
   }
 
   #lost(socket) {
-    if (this.#socket !== socket) return;
-    this.#socket = null;
-    this.#isOpen = false;
+    this.#sockets.delete(socket);
+    const isReplacement = this.#socket !== socket;
+    if (isReplacement && !this.#isOpen) return; // another one is on its way
+    if (!isReplacement) {
+      this.#socket = null;
+      this.#isOpen = false;
+    }
     this.#again(new PulseError("The live connection was lost."));
   }
 
   #again(error) {
-    if (this.#isOpen) return this.#after("renew", backoff(3), () => this.#connect());
     this.#failures += 1;
     // Twice the usual: when the service restarts, every browser of every region comes back.
     const delay = backoff(this.#failures + 1, { retryAfter: error.retryAfter ?? 0 });
+    if (this.#isOpen) return this.#after("renew", delay, () => this.#connect());
     this.#after("connect", delay, () => this.#connect());
     this.#tell({ retryIn: delay, error });
   }

@@ -25,8 +25,10 @@ export class Reachability {
   }
 
   failed(kind) {
-    const known = this.#kinds.get(kind) ?? { workedAt: Date.now() };
-    this.#kinds.set(kind, { ...known, isFailing: true });
+    const { workedAt, isFailing } = this.#kinds.get(kind) ?? { workedAt: Date.now(), isFailing: false };
+    // While nothing is called, nothing fails: a quiet time (sleep, a hidden tab) is not an outage.
+    const since = isFailing ? workedAt : Math.max(workedAt, Date.now() - this.interval);
+    this.#kinds.set(kind, { workedAt: since, isFailing: true });
     this.#look();
   }
 

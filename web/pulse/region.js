@@ -45,23 +45,15 @@ export class Region {
 
   /**
    * Takes a snapshot in the place of what is held, and the messages after it. Returns as `receive` does, and
-   * `isOlder`, when it knows less than is held and nothing was taken from it. Throws TypeError for another thing.
+   * `isOlder`, when it knows less than is held and nothing was taken from it; `changed` has a facility once, as it is
+   * now. Throws TypeError for another thing.
    */
   load(snapshot) {
     const outcome = { changed: [], staleChanged: false, alert: null, needsSnapshot: false, isOlder: false };
     const facilities = checked(snapshot);
     if (this.isLoaded && snapshot.sequence < this.sequence) return { ...outcome, isOlder: true };
     const before = this.facilities;
-    this.facilities = new Map();
-    for (const item of facilities) {
-      const facility = this.#facility(item);
-      const held = before.get(facility.facilityId);
-      before.delete(facility.facilityId);
-      const kept = held && isSame(held, facility) ? held : facility;
-      this.facilities.set(kept.facilityId, kept);
-      if (kept !== held) outcome.changed.push(kept);
-    }
-    for (const gone of before.values()) outcome.changed.push({ ...gone, status: "removed", sessions: 0 });
+    this.facilities = new Map(facilities.map((item) => [item.facilityId, this.#facility(item)]));
     this.sequence = snapshot.sequence;
     this.asOf = snapshot.asOf;
     this.isLoaded = true;
@@ -69,19 +61,32 @@ export class Region {
       this.#newest = snapshot.sequence;
       outcome.staleChanged = this.#setStale(snapshot.stale, this.stale ? this.staleSince : null);
     }
-    this.#replay(outcome);
+    outcome.needsSnapshot = this.#replay();
+    outcome.changed = this.#changedSince(before);
     return outcome;
   }
 
-  #replay(outcome) {
+  #changedSince(before) {
+    const changed = [];
+    for (const [facilityId, facility] of this.facilities) {
+      const held = before.get(facilityId);
+      before.delete(facilityId);
+      if (held && isSame(held, facility)) this.facilities.set(facilityId, held);
+      else changed.push(facility);
+    }
+    for (const gone of before.values()) changed.push({ ...gone, status: "removed", sessions: 0 });
+    return changed;
+  }
+
+  #replay() {
+    let needsSnapshot = false;
     const waiting = this.#heldBack.filter((message) => message.sequence > this.sequence);
     waiting.sort((one, other) => one.sequence - other.sequence);
     this.#heldBack = [];
     for (const message of waiting) {
-      const { changed, needsSnapshot } = this.receive(message);
-      outcome.changed.push(...changed);
-      outcome.needsSnapshot ||= needsSnapshot;
+      if (this.receive(message).needsSnapshot) needsSnapshot = true;
     }
+    return needsSnapshot;
   }
 
   #holdBack(message) {
