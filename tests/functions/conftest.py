@@ -28,6 +28,7 @@ from shared.registry import keys
 from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
 from shared.settings import Settings
+from shared.store.opening import open_monitor_store
 from tests.redis_server import running_redis
 
 NOW = 1_795_000_000_123
@@ -208,8 +209,11 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest.fixture
-async def world(redis_port: int) -> AsyncIterator[World]:
+async def world(redis_port: int, tmp_path: Path) -> AsyncIterator[World]:
     world = World(Settings.from_environment(ENVIRONMENT))
+    # Sessions ended by command are written at once; a connection that cannot be opened is one that nobody closes.
+    monitor_store = world.monitor_store = open_monitor_store(f"sqlite:///{tmp_path}/ended.db")
+    monitor_store.migrate()
     world.redis = Redis(port=redis_port)
     await world.redis.flushall()
     world.tokens = Tokens()
@@ -224,5 +228,6 @@ async def world(redis_port: int) -> AsyncIterator[World]:
     bootstrap.override(None)
     for worker in (world.broadcaster, world.agent_follower, world.agent_announcer):
         await worker.close()
+    monitor_store.close()
     await world.push.close()
     await world.redis.aclose()
