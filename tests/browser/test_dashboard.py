@@ -168,9 +168,10 @@ async def test_signing_out_forgets_the_tokens(window: Window) -> None:
     page = await window.page()
     await sign_in(page, window.stack, "u-1")
     await page.get_by_role("button", name=re.compile("status and settings")).click()
+    await page.get_by_text("Busy", exact=True).click()
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
-    assert await page.evaluate("sessionStorage.length") == 0
+    assert await page.evaluate("Object.keys(sessionStorage)") == [], "nor does the next person have their status"
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_label("User id")).to_be_visible()
 

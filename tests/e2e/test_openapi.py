@@ -11,9 +11,9 @@ from tests.e2e.system import SETTINGS, System, eventually, running_system
 GATEWAY = "presence.gateway"
 EXAMPLES = 10
 ACCEPTED = '["2xx", "3xx", "401", "403", "404", "410", "422", "429"]'
-# What no schema can say: that a cursor must have been given, how far `from` and `to` may lie apart, and which users are
-# online. Ended sessions may turn up again by chance, and are refused. A parameter given empty is absent: the Functions
-# host drops it.
+# What no schema can say: that a cursor must have been given, and with the same filters, how far `from` and `to` may
+# lie apart, and which users are online. Ended sessions may turn up again by chance, and are refused. A parameter given
+# empty is absent: the Functions host drops it.
 CONFIGURATION = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "3xx", "401", "403", "404", "410", "429"]
@@ -34,6 +34,7 @@ checks.negative_data_rejection.expected-statuses = ["200", "400", "401", "403", 
 [[operations]]
 include-name = "GET /agents"
 parameters = {{ cursor = "{cursor}" }}
+checks.positive_data_acceptance.expected-statuses = {accepted}
 
 [[operations]]
 include-name = "PUT /agents/{{userId}}/status"

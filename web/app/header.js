@@ -181,6 +181,11 @@ function ownStatus(panel, { pulse, claims }) {
 
 function menu(session, user) {
   const { pulse, signOut } = session;
+  const leave = () => {
+    const left = signOut(); // from here on nothing is heard
+    sessionStorage.removeItem(STATUS_KEY); // the next person in this tab says their own
+    return left;
+  };
   const label = user.profile?.name || user.profile?.preferred_username || user.profile?.sub || "You";
   const status = h("span", { class: "quiet" });
   const dot = h("span", { class: "presence", "aria-hidden": "true" });
@@ -208,7 +213,7 @@ function menu(session, user) {
       storedTheme(),
       setTheme,
     ),
-    h("button", { type: "button", class: "button", onclick: signOut }, "Sign out"),
+    h("button", { type: "button", class: "button", onclick: leave }, "Sign out"),
   );
   const names = {
     starting: "Signing in…",
