@@ -15,6 +15,7 @@ from bench.report import Benchmark, Cell, Chart, Context, Goal, Report, Table
 from bench.system import Arrivals, System, now, running
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import SessionTiming
+from shared.registry import keys
 from shared.registry.registry import Registry
 
 _SILENT = 1_000
@@ -103,6 +104,9 @@ async def _fill(system: System, have: int, want: int) -> None:
         await registry.ingest(
             [(f"live-{n // _PER_FACILITY:06d}", Heartbeat(f"live-{n:07d}", "s-1", at)) for n in numbers]
         )
+    # They are to be there already: what their coming makes to do is done first.
+    while any([await system.redis.xlen(partition.presence) for partition in keys.ALL_PARTITIONS]):
+        await asyncio.sleep(0.2)
 
 
 async def _on_server(
