@@ -211,7 +211,7 @@ def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 async def world(redis_port: int, tmp_path: Path) -> AsyncIterator[World]:
     world = World(Settings.from_environment(ENVIRONMENT))
-    # Sessions ended by command are written at once; a connection that cannot be opened is one that nobody closes.
+    # Sessions ended by command are written at once: to a database of the test's own, which is closed again.
     monitor_store = world.monitor_store = open_monitor_store(f"sqlite:///{tmp_path}/ended.db")
     monitor_store.migrate()
     world.redis = Redis(port=redis_port)
