@@ -85,6 +85,8 @@ class RedisPubSubListener:
                     async for message in subscription.listen():
                         if message["type"] in _MESSAGES:
                             self._messages.put_nowait(message)
+                            # Messages already received are given without a pause, and there may be 100,000 of them.
+                            await asyncio.sleep(0)
                         else:
                             self._subscribed.set()
                             attempt = 0

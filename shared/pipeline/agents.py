@@ -21,8 +21,8 @@ from shared.stream.entries import AgentEntry, SessionEntry, UnknownEntryError, p
 from shared.stream.group import Entry
 from shared.stream.queue import StreamQueue
 
-_FOLLOWED = 500
-"""Entries followed per stream at once."""
+_FOLLOWED = 100
+"""Entries followed per stream at once. Few, so that heartbeats and the sweep, in Redis at the same time, come first."""
 _URGENT, _TRAFFIC = 64, 4
 """Entries sent per stream at once. Little traffic at a time, so that something urgent never waits long behind it."""
 TRAFFIC_MAX_AGE = 15_000

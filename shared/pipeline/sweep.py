@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Protocol
@@ -18,6 +19,7 @@ from shared.pipeline.agents import AgentFollower
 from shared.pipeline.recovery import Recovery
 from shared.pipeline.silence import SilenceWatch
 from shared.registry import keys
+from shared.registry.keys import Partition
 from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.registry.results import SweepResult
@@ -32,6 +34,9 @@ CANARY_WAIT = 300
 _CANARY_POLL_SECONDS = 0.02
 _TELL_AFTER = 100
 """Milliseconds of one sweep after which its changes are told while it goes on."""
+_SLICE = 1_000
+"""Milliseconds of sweeping, at most, after which the stream is looked at again: a sweep that takes long must not be
+what stops the watermark."""
 _LEASE_MS = 5_000
 
 
@@ -73,8 +78,10 @@ class SessionSweep:
         self._follower = follower
         self._alerts = alerts
         self._timing = timing
+        self._slice = min(_SLICE, timing.stale_after // 3)
         self._silence = silence
         self._now = now
+        self._behind = False
         self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
         self._task: asyncio.Task[None] | None = None
 
@@ -84,38 +91,45 @@ class SessionSweep:
         1. Canaries go out; those back within 300 ms, and earlier ones, tell the watermark.
         2. While the watermark is too far behind the clock nobody ends (contract, rule 6).
         3. When so few are heard that they cannot all have gone, only those who left end (rule 7).
-        4. Otherwise every partition is swept up to it.
+        4. Otherwise every partition is swept up to it; where that takes long, with new looks at 1 to 3 in between.
         5. Unless the pipeline is stale, alerts are raised for whoever has been offline for too long.
         Does nothing while another process sweeps. Raises DependencyUnavailableError.
         """
         if not await self._lease.acquire():
             return SweepResult()
+        total = SweepResult()
         try:
             await self._recovery.ensure()
             await self._recovery.vouch()
-            state = await self._observe()
-            result = SweepResult()
-            if state is not None and state.watermark is not None and state.may_end_sessions(self._now(), self._timing):
-                result = await self._sweep_all(state.watermark, state.nobody_expires_until)
+            left = deque(keys.ALL_PARTITIONS)
+            while left:
+                # Canaries of the slice before have had time enough.
+                state = await self._observe(patience=0 if self._behind else CANARY_WAIT)
+                if state is None or state.watermark is None or not state.may_end_sessions(self._now(), self._timing):
+                    break
+                total = _sum(total, await self._sweep_slice(left, state.watermark, state.nobody_expires_until))
                 if not state.stale:
                     await self._alerts.announce(state.watermark)
+                self._behind = bool(left)
         finally:
+            self._behind = False
             await self._lease.release()
         self._broadcaster.wake()
         self._follower.wake()
         self._alerts.call_webhook()
-        return result
+        return total
 
     async def run_for_key(self, key: str) -> SweepResult:
         """Ends what is due at the facility of an expired session-list key; any other key is ignored.
 
-        The missing key proves nothing by itself: the watermark still decides.
+        The missing key proves nothing by itself: the watermark still decides. Nor does it help while so many are due
+        that the sweep under way is behind: thousands of keys expire then, and each of these facilities has its turn.
         """
         place = keys.facility_of_session_key(key)
-        if place is None:
+        if place is None or self._behind:
             return SweepResult()
         partition, facility_id = place
-        # When many end at once the sweep has mostly been there already; that must cost one question, not five.
+        # The sweep has mostly been there already; that must cost one question, not five.
         due = await self._registry.next_due(facility_id, partition)
         if due is None or due > self._now():
             return SweepResult()
@@ -158,14 +172,17 @@ class SessionSweep:
         except PulseError as error:
             logger.warning("sweep not finished, the next one goes on: %s", error)
 
-    async def _observe(self) -> PipelineState | None:
-        """Returns the state at the new watermark; None when another process has looked meanwhile."""
+    async def _observe(self, patience: int) -> PipelineState | None:
+        """Returns the state at the new watermark; None when another process has looked meanwhile.
+
+        `patience`: how long (ms) canaries are waited for.
+        """
         before = await self._told(await self._watermarks.load())
         if before is None:
             return None
         try:
             sent = await self._canaries.send_canaries(self._now(), self._recovery.mark)
-            ingested = await self._await_canaries(sent)
+            ingested = await self._await_canaries(sent, patience)
         except DependencyUnavailableError as error:
             # Without canaries the watermark stands still, and after a while that is a stall.
             logger.warning("no canaries: %s", error)
@@ -196,41 +213,45 @@ class SessionSweep:
         self._recovery.note(after.watermark)
         return replace(after, swept_at=now) if saved else None
 
-    async def _await_canaries(self, sent: Mapping[str, int]) -> int | None:
+    async def _await_canaries(self, sent: Mapping[str, int], patience: int) -> int | None:
         partitions = await self._canaries.partition_ids()
         goal = min(sent.values()) - IN_FLIGHT
-        give_up_at = self._now() + CANARY_WAIT
+        give_up_at = self._now() + patience
         while True:
             ingested = await self._watermarks.ingested(partitions)
             if (ingested is not None and ingested >= goal) or self._now() >= give_up_at:
                 return ingested
             await asyncio.sleep(_CANARY_POLL_SECONDS)
 
-    async def _sweep_all(self, watermark: int, hold_until: int) -> SweepResult:
-        """Sweeps every partition, whatever becomes of those before; raises the first failure at the end."""
+    async def _sweep_slice(self, left: deque[Partition], watermark: int, hold_until: int) -> SweepResult:
+        """Sweeps the partitions in turns until the slice is over, and takes those that are done from `left`.
+
+        One that fails is left to the next run; the first failure is raised at the end.
+        """
         total, untold = SweepResult(), SweepResult()
         failure: PulseError | RedisError | None = None
         started = self._now()
         try:
-            for partition in keys.ALL_PARTITIONS:
-                more = True
-                while more:
-                    try:
-                        result = await self._registry.sweep(partition, watermark, hold_until=hold_until)
-                    except (PulseError, RedisError) as error:
-                        failure = failure or error
-                        # When not only this partition is away, this fails too, and ends the sweep.
-                        await self._lease.renew()
-                        break
-                    more = result.more
-                    total, untold = _sum(total, result), _sum(untold, result)
-                    # Told at once, the changes of the first partition would make those of the others wait for the
-                    # region's next message; only a sweep that takes long has its changes told meanwhile.
-                    if self._now() - started >= _TELL_AFTER:
-                        self._wake(untold.ended, untold.changes)
-                        untold = SweepResult()
-                    if more:
-                        await self._lease.renew()
+            while left and self._now() - started < self._slice:
+                try:
+                    result = await self._registry.sweep(left[0], watermark, hold_until=hold_until)
+                except (PulseError, RedisError) as error:
+                    failure = failure or error
+                    left.popleft()
+                    # When not only this partition is away, this fails too, and ends the sweep.
+                    await self._lease.renew()
+                    continue
+                if result.more:
+                    left.rotate(-1)
+                    await self._lease.renew()
+                else:
+                    left.popleft()
+                total, untold = _sum(total, result), _sum(untold, result)
+                # Told at once, the changes of the first partition would make those of the others wait for the
+                # region's next message; only a sweep that takes long has its changes told meanwhile.
+                if self._now() - started >= _TELL_AFTER:
+                    self._wake(untold.ended, untold.changes)
+                    untold = SweepResult()
         finally:
             self._wake(untold.ended, untold.changes)
         if failure is not None:

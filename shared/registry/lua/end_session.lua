@@ -18,7 +18,7 @@ for i = 7, #ARGV do
     local at = math.max(now, started)
     ended = ended + 1
     redis.call('HSET', values, id, struct.pack(SESSION, started, beat, leave, at, ENDED))
-    unlist(facility, id)
+    redis.call('UNLINK', listing_key(facility, id))
     log_end(facility, id, started, at, ENDED)
     count(facility, floor(at / MINUTE), 'e', 1)
     local state = load_facility(facility)

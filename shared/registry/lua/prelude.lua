@@ -48,13 +48,13 @@ end
 
 local function heard_of(facility) return unpack_heard(redis.call('HGET', sessions_key(facility), HEARD)) end
 
+local function listing_key(facility, id) return 'session:' .. tag .. ':' .. facility .. '/' .. id end
+
 -- Has the session-list key expire after a deadline. It is not moved with every heartbeat: like the deadline of its
 -- facility, it is set anew when the sweep (or its own notification) comes by and finds the session alive.
 local function expire_at(facility, id, due, slack)
-  redis.call('SET', 'session:' .. tag .. ':' .. facility .. '/' .. id, '', 'PXAT', due + slack)
+  redis.call('SET', listing_key(facility, id), '', 'PXAT', due + slack)
 end
-
-local function unlist(facility, id) redis.call('UNLINK', 'session:' .. tag .. ':' .. facility .. '/' .. id) end
 
 -- Calls see(id, started, beat, leave, ended, state) for each session of a list that HGETALL gave of session values.
 local function each_session(flat, see)
