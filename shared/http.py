@@ -22,6 +22,7 @@ from shared.answers import Answer
 from shared.auth import Caller
 from shared.bootstrap import Services, services
 from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN
+from shared.entity_tags import is_held
 from shared.errors import DependencyUnavailableError, DirectoryMissingError
 from shared.operations import Operation
 from shared.problems import (
@@ -218,7 +219,7 @@ def prepared_response(
         "Vary": "Accept-Encoding, Authorization",
         **(extra_headers or {}),
     }
-    if _matches(request.headers.get("If-None-Match", ""), etag):
+    if is_held(request.headers.get("If-None-Match", ""), etag):
         return func.HttpResponse(status_code=304, headers=headers, mimetype=mimetype)
     if compressed is not None and _takes_gzip(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
@@ -269,12 +270,6 @@ def _is_json(content_type: str) -> bool:
     message["Content-Type"] = content_type
     charset = message.get_content_charset("utf-8")
     return message.get_content_type() == "application/json" and charset in ("utf-8", "utf8")
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Returns whether one of the listed tags is this one, compared weakly (RFC 9110, section 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return if_none_match.strip() == "*" or etag.removeprefix("W/") in tags
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
