@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import azure.functions as func
 from pydantic import ValidationError
@@ -88,8 +88,10 @@ class Call:
     def query[T: Query](self, model: type[T]) -> T:
         """Returns the validated query string, of the model declared; errors point into it as into an object."""
         self.operation.expect("query", model, self.operation.query)
+        # The host leaves parameters without a value out of `params`, and so would have them taken for absent.
+        written = dict(parse_qsl(self.request.url.partition("?")[2], keep_blank_values=True))
         try:
-            return model.model_validate(dict(self.request.params))
+            return model.model_validate(written | dict(self.request.params))
         except ValidationError as error:
             raise InvalidRequestError(field_errors(error)) from None
 

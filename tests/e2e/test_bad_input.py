@@ -76,6 +76,14 @@ async def test_a_field_that_is_missing_or_wrong_is_named(system: System, body: d
     assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize("query", ["limit=", "limit", "limit=&cursor=", "granularity=&limit="])
+async def test_a_parameter_without_a_value_is_not_taken_for_absent(system: System, query: str) -> None:
+    path = f"/facilities/f-20/history?{query}"
+    answer = await system.people.call("GET", path, token=await system.people.token(USER))
+    assert answer.problem() == (422, "invalid-request")
+    assert answer.body["errors"][0] == {"pointer": "/limit", "detail": "Value error, should be a whole number"}
+
+
 async def test_unknown_fields_are_ignored(system: System) -> None:
     answer = await post(system, {"sessionId": "s", "color": "blue", "receivedAt": "1999-01-01T00:00:00.000Z"})
     assert answer.status == 202
