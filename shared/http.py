@@ -137,10 +137,14 @@ def endpoint(
 ) -> Callable[[Handler], HttpFunction]:
     """Makes an HTTP function of a handler that answers a `Call`; whatever it raises becomes a problem response.
 
-    `method` None takes any; with `any_ids` so do the parameters of the path. What is declared here is checked here, and
-    shown by the OpenAPI document; `answers` are the models of the bodies by status, `problems` what the handler itself
-    may raise. The result has the handler's name, by which the Functions worker knows it.
+    `method` None takes any, "GET" takes HEAD too; with `any_ids` the parameters of the path may be any. What is
+    declared here is checked here, and shown by the OpenAPI document; `answers` are the models of the bodies by status,
+    `problems` what the handler itself may raise. The result has the handler's name, by which the Functions worker
+    knows it.
     """
+
+    # RFC 9110, section 9.1. A HEAD is answered as a GET is; the host sends no body after it.
+    methods = () if method is None else ("GET", "HEAD") if method == "GET" else (method,)
 
     def decorate(handler: Handler) -> HttpFunction:
         operation = Operation(
@@ -159,8 +163,8 @@ def endpoint(
 
         async def function(req: func.HttpRequest) -> func.HttpResponse:
             try:
-                if method is not None and req.method.upper() != method:
-                    raise MethodNotAllowedError(req.method.upper(), method)  # noqa: TRY301 - answered below
+                if methods and req.method.upper() not in methods:
+                    raise MethodNotAllowedError(req.method.upper(), methods)  # noqa: TRY301 - answered below
                 up = services()
                 caller = None if anonymous else await up.tokens.verify(_bearer_token(req))
                 if role is not None and (caller is None or role not in caller.roles):

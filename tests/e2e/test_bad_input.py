@@ -103,6 +103,18 @@ async def test_another_method_is_refused(system: System, method: str) -> None:
     assert answer.headers["Allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/health", "/regions", "/dashboard/index.html", "/nothing/here"])
+async def test_head_is_answered_as_get_is_without_a_body(system: System, path: str) -> None:
+    headers = {"Authorization": f"Bearer {await system.people.token(USER)}"}
+    answers = []
+    for method in ("GET", "HEAD"):
+        async with system.people.http.request(method, f"{system.stack.addresses.api}{path}", headers=headers) as answer:
+            length = len(await answer.read())
+            answers.append((answer.status, answer.content_type, answer.headers.get("Content-Length")))
+    assert answers[0] == answers[1]
+    assert length == 0
+
+
 async def test_an_unknown_address_is_refused(system: System) -> None:
     answer = await system.people.call("GET", "/heartbeat/of/nobody")
     assert answer.problem() == (404, "not-found")
