@@ -240,6 +240,37 @@ async def test_a_facility_that_a_waiting_tab_sets_holds_for_the_tab_that_beats(p
     assert told == [None, "f-2", "f-3", "f-3"]
 
 
+async def test_a_facility_that_is_set_during_a_pause_or_before_the_beginning_holds_for_the_tab_that_beats(
+    page: Page,
+) -> None:
+    told = await run(
+        page,
+        "pulse/beats",
+        BEATS
+        + """const tab = (options) => beats({ lock: "of one session", isShared: true, ...options });
+        const [first, second, third] = [tab(), tab(), tab({ facilityId: "f-3", tellsFacility: true })];
+        const standbys = () => states.filter((state) => state === "standby").length;
+        first.start();
+        await until(() => sent.length === 1);
+        second.start();
+        await until(() => standbys() === 1);
+        second.pause();
+        second.setFacility("f-2");
+        second.start();
+        await until(() => sent.length === 2);
+        await until(() => standbys() === 2);
+        third.start();
+        await until(() => sent.length === 3);
+        second.pause();
+        second.start();
+        await until(() => standbys() === 4);
+        await wait(50);
+        for (const each of [second, third, first]) each.pause();
+        return sent.map(({ facilityId }) => facilityId ?? null);""",
+    )
+    assert told == [None, "f-2", "f-3"]
+
+
 async def test_heartbeats_go_on_after_a_pause_while_a_token_is_asked_for(page: Page) -> None:
     count = await run(
         page,
