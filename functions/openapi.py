@@ -2,7 +2,6 @@
 
 import functools
 import gzip
-import hashlib
 import json
 from collections.abc import Iterable
 
@@ -10,6 +9,7 @@ import azure.functions as func
 from azure.functions.decorators.http import HttpTrigger
 
 from shared.answers import OpenApiDocument
+from shared.entity_tags import entity_tag
 from shared.http import OPERATION, Call, endpoint, prepared_response
 from shared.openapi import describe
 
@@ -27,7 +27,7 @@ def document_these(blueprints: Iterable[func.Blueprint]) -> None:
 async def openapi(call: Call) -> func.HttpResponse:
     """Answers with this document, made of what the functions themselves declare."""
     body = _document()
-    return prepared_response(call.request, body, gzip.compress(body, mtime=0), _etag(body))
+    return prepared_response(call.request, body, gzip.compress(body, mtime=0), entity_tag(body))
 
 
 @functools.cache
@@ -41,7 +41,3 @@ def _document() -> bytes:
         if isinstance(trigger, HttpTrigger) and operation is not None:
             routed.append((str(trigger.route), operation))
     return json.dumps(describe(routed), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _etag(body: bytes) -> str:
-    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'

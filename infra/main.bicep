@@ -214,117 +214,39 @@ module network 'modules/network.bicep' = if (vnetEnabled) {
   }
 }
 
-module storage 'modules/storage.bicep' = {
-  name: 'storage'
+module services 'modules/services.bicep' = {
+  name: 'services'
   scope: group
   params: {
-    name: 'st${token}'
+    token: token
     location: location
     tags: tags
+    replicated: production
     zoneRedundant: zoneRedundant
     deploymentContainer: deploymentContainer
-    publicAccess: !vnetEnabled
-    workspaceId: monitoring.outputs.workspaceId
-  }
-}
-
-module eventHubs 'modules/event-hubs.bicep' = {
-  name: 'event-hubs'
-  scope: group
-  params: {
-    name: 'evhns-${token}'
-    location: location
-    tags: tags
     eventHubName: eventHubName
-    partitionCount: eventHubPartitions
-    throughputUnits: eventHubThroughputUnits
-    maximumThroughputUnits: max(eventHubThroughputUnits, eventHubMaximumThroughputUnits)
-    publicAccess: !vnetEnabled
-    workspaceId: monitoring.outputs.workspaceId
-  }
-}
-
-module redis 'modules/redis.bicep' = {
-  name: 'redis'
-  scope: group
-  params: {
-    name: 'amr-${token}'
-    location: location
-    tags: tags
-    skuName: redisSku
-    highAvailability: production
-    publicAccess: !vnetEnabled
-    workspaceId: monitoring.outputs.workspaceId
-  }
-}
-
-module webPubSub 'modules/web-pubsub.bicep' = {
-  name: 'web-pubsub'
-  scope: group
-  params: {
-    name: 'wps-${token}'
-    location: location
-    tags: tags
-    units: webPubSubUnits
-    publicAccess: !vnetEnabled
-    workspaceId: monitoring.outputs.workspaceId
-  }
-}
-
-module sql 'modules/sql.bicep' = {
-  name: 'sql'
-  scope: group
-  params: {
-    serverName: 'sql-${token}'
-    location: location
-    tags: tags
-    databases: createsCoreDatabase ? ['monitor', coreSqlDatabase] : ['monitor']
-    skuName: sqlSku
-    zoneRedundantBackups: zoneRedundant
-    administratorName: sqlAdministratorName
-    administratorId: sqlAdministratorId
-    administratorType: sqlAdministratorType
-    publicAccess: !vnetEnabled
-    workspaceId: monitoring.outputs.workspaceId
-  }
-}
-
-module privateEndpoints 'modules/private-endpoints.bicep' = if (vnetEnabled) {
-  name: 'private-endpoints'
-  scope: group
-  // One after the other: Redis refuses a second change while it is busy with one.
-  dependsOn: [rbac]
-  params: {
-    location: location
-    tags: tags
-    vnetName: network.?outputs.name ?? ''
-    storageAccountName: storage.outputs.name
-    eventHubsNamespaceName: eventHubs.outputs.namespaceName
-    redisName: redis.outputs.name
-    webPubSubName: webPubSub.outputs.name
-    sqlServerName: sql.outputs.serverName
-  }
-}
-
-module rbac 'modules/rbac.bicep' = {
-  name: 'rbac'
-  scope: group
-  params: {
+    eventHubPartitions: eventHubPartitions
+    eventHubThroughputUnits: eventHubThroughputUnits
+    eventHubMaximumThroughputUnits: eventHubMaximumThroughputUnits
+    redisSku: redisSku
+    webPubSubUnits: webPubSubUnits
+    sqlDatabases: createsCoreDatabase ? ['monitor', coreSqlDatabase] : ['monitor']
+    sqlSku: sqlSku
+    sqlAdministratorName: sqlAdministratorName
+    sqlAdministratorId: sqlAdministratorId
+    sqlAdministratorType: sqlAdministratorType
     principalId: identity.outputs.principalId
-    storageAccountName: storage.outputs.name
-    eventHubsNamespaceName: eventHubs.outputs.namespaceName
-    eventHubName: eventHubs.outputs.eventHubName
-    redisName: redis.outputs.name
-    webPubSubName: webPubSub.outputs.name
+    workspaceId: monitoring.outputs.workspaceId
     applicationInsightsName: monitoring.outputs.applicationInsightsName
+    vnetName: network.?outputs.name ?? ''
   }
 }
 
+// After all of the services, whose outputs it takes: the host needs its storage, and the app its rights, from the first
+// second on.
 module functionApp 'modules/function-app.bicep' = {
   name: 'function-app'
   scope: group
-  // The host needs its storage, and the app its services, from the first second on.
-  dependsOn: [rbac, privateEndpoints]
   params: {
     name: functionAppName
     planName: 'asp-${token}'
@@ -339,20 +261,20 @@ module functionApp 'modules/function-app.bicep' = {
     identityId: identity.outputs.id
     identityClientId: identity.outputs.clientId
     identityPrincipalId: identity.outputs.principalId
-    storageAccountName: storage.outputs.name
+    storageAccountName: services.outputs.storageAccountName
     deploymentContainer: deploymentContainer
     packageUri: packageUri
     applicationInsightsName: monitoring.outputs.applicationInsightsName
     workspaceId: monitoring.outputs.workspaceId
-    eventHubsHostName: eventHubs.outputs.hostName
-    eventHubName: eventHubs.outputs.eventHubName
-    redisHostName: redis.outputs.hostName
-    redisPort: redis.outputs.port
-    webPubSubEndpoint: webPubSub.outputs.endpoint
+    eventHubsHostName: services.outputs.eventHubsHostName
+    eventHubName: services.outputs.eventHubName
+    redisHostName: services.outputs.redisHostName
+    redisPort: services.outputs.redisPort
+    webPubSubEndpoint: services.outputs.webPubSubEndpoint
     webPubSubHub: webPubSubHub
-    monitorSqlServer: sql.outputs.hostName
+    monitorSqlServer: services.outputs.sqlHostName
     monitorSqlDatabase: 'monitor'
-    coreSqlServer: createsCoreDatabase ? sql.outputs.hostName : coreSqlServer
+    coreSqlServer: createsCoreDatabase ? services.outputs.sqlHostName : coreSqlServer
     coreSqlDatabase: coreSqlDatabase
     authIssuer: authIssuer
     authAudience: authAudience
@@ -379,8 +301,8 @@ module alerts 'modules/alerts.bicep' = {
     email: alertEmail
     apiUri: functionApp.outputs.uri
     applicationInsightsName: monitoring.outputs.applicationInsightsName
-    eventHubsNamespaceName: eventHubs.outputs.namespaceName
-    redisName: redis.outputs.name
+    eventHubsNamespaceName: services.outputs.eventHubsNamespaceName
+    redisName: services.outputs.redisName
   }
 }
 
@@ -394,10 +316,10 @@ output SERVICE_API_IDENTITY_NAME string = identity.outputs.name
 output SERVICE_API_IDENTITY_CLIENT_ID string = identity.outputs.clientId
 // azd keeps it with the environment: the server refuses another administrator in a later deployment.
 output SQL_ADMINISTRATOR_ID string = sqlAdministratorId
-output SQL_SERVER_NAME string = sql.outputs.serverName
-output SQL_MONITOR_SERVER string = sql.outputs.hostName
+output SQL_SERVER_NAME string = services.outputs.sqlServerName
+output SQL_MONITOR_SERVER string = services.outputs.sqlHostName
 output SQL_MONITOR_DATABASE string = 'monitor'
-output SQL_CORE_SERVER string = createsCoreDatabase ? sql.outputs.hostName : coreSqlServer
+output SQL_CORE_SERVER string = createsCoreDatabase ? services.outputs.sqlHostName : coreSqlServer
 output SQL_CORE_DATABASE string = coreSqlDatabase
 output SQL_CORE_CREATED bool = createsCoreDatabase
 output AUTH_AUDIENCE string = authAudience

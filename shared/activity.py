@@ -47,13 +47,8 @@ class FacilityActivity:
         Buckets are whole, also where the range begins or ends inside one. One in which nothing happened, and one that
         has not begun, is left out. Raises InvalidRequestError.
         """
-        now = self._now()
-        granularity = query.granularity
-        asked = query.span(now, length=USUAL_RANGE[granularity])
-        if asked.length > LONGEST_RANGE[granularity]:
-            text = f"should be at most {LONGEST_RANGE[granularity] // DAY} d before `to` with granularity {granularity}"
-            raise InvalidRequestError([FieldError("/from", text)])
-        whole = list(spans(Span(asked.start, min(asked.end, now)), granularity))
+        now, granularity = self._now(), query.granularity
+        whole = _whole_buckets(query, now, LONGEST_RANGE[granularity], f"with granularity {granularity}")
         if not whole:
             return []
 
@@ -78,12 +73,8 @@ class FacilityActivity:
 
         Buckets are whole; one in which nothing happened is left out. Raises InvalidRequestError.
         """
-        now, granularity = self._now(), query.granularity
-        asked = query.span(now, length=USUAL_RANGE[granularity])
-        if asked.length > LONGEST_REGION_RANGE:
-            text = f"should be at most {LONGEST_REGION_RANGE // DAY} d before `to` for a region"
-            raise InvalidRequestError([FieldError("/from", text)])
-        whole = list(spans(Span(asked.start, min(asked.end, now)), granularity))
+        granularity = query.granularity
+        whole = _whole_buckets(query, self._now(), LONGEST_REGION_RANGE, "for a region")
         if not whole:
             return []
         span = Span(whole[0].start, whole[-1].end)
@@ -135,6 +126,15 @@ class FacilityActivity:
             time = recorded.get(each.start, 0) + sum(length for length in added if length > 0)
             online[each.start] = None if known_since is not None and each.start < known_since else time
         return online
+
+
+def _whole_buckets(query: ActivityQuery | RegionActivityQuery, now: int, longest: int, what: str) -> list[Span]:
+    """Returns the buckets that a query touches and that have begun. Raises InvalidRequestError over `longest` (ms)."""
+    asked = query.span(now, length=USUAL_RANGE[query.granularity])
+    if asked.length > longest:
+        text = f"should be at most {longest // DAY} d before `to` {what}"
+        raise InvalidRequestError([FieldError("/from", text)])
+    return list(spans(Span(asked.start, min(asked.end, now)), query.granularity))
 
 
 def region_item(bucket: Bucket) -> dict[str, object]:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import azure.functions as func
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from shared.answers import Answer
 from shared.auth import Caller
 from shared.bootstrap import Services, services
 from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN
+from shared.entity_tags import is_held
 from shared.errors import DependencyUnavailableError, DirectoryMissingError
 from shared.operations import Operation
 from shared.problems import (
@@ -87,8 +88,10 @@ class Call:
     def query[T: Query](self, model: type[T]) -> T:
         """Returns the validated query string, of the model declared; errors point into it as into an object."""
         self.operation.expect("query", model, self.operation.query)
+        # The host leaves parameters without a value out of `params`, and so would have them taken for absent.
+        written = dict(parse_qsl(self.request.url.partition("?")[2], keep_blank_values=True))
         try:
-            return model.model_validate(dict(self.request.params))
+            return model.model_validate(written | dict(self.request.params))
         except ValidationError as error:
             raise InvalidRequestError(field_errors(error)) from None
 
@@ -134,10 +137,14 @@ def endpoint(
 ) -> Callable[[Handler], HttpFunction]:
     """Makes an HTTP function of a handler that answers a `Call`; whatever it raises becomes a problem response.
 
-    `method` None takes any; with `any_ids` so do the parameters of the path. What is declared here is checked here, and
-    shown by the OpenAPI document; `answers` are the models of the bodies by status, `problems` what the handler itself
-    may raise. The result has the handler's name, by which the Functions worker knows it.
+    `method` None takes any, "GET" takes HEAD too; with `any_ids` the parameters of the path may be any. What is
+    declared here is checked here, and shown by the OpenAPI document; `answers` are the models of the bodies by status,
+    `problems` what the handler itself may raise. The result has the handler's name, by which the Functions worker
+    knows it.
     """
+
+    # RFC 9110, section 9.1. A HEAD is answered as a GET is; the host sends no body after it.
+    methods = () if method is None else ("GET", "HEAD") if method == "GET" else (method,)
 
     def decorate(handler: Handler) -> HttpFunction:
         operation = Operation(
@@ -156,8 +163,8 @@ def endpoint(
 
         async def function(req: func.HttpRequest) -> func.HttpResponse:
             try:
-                if method is not None and req.method.upper() != method:
-                    raise MethodNotAllowedError(req.method.upper(), method)  # noqa: TRY301 - answered below
+                if methods and req.method.upper() not in methods:
+                    raise MethodNotAllowedError(req.method.upper(), methods)  # noqa: TRY301 - answered below
                 up = services()
                 caller = None if anonymous else await up.tokens.verify(_bearer_token(req))
                 if role is not None and (caller is None or role not in caller.roles):
@@ -218,7 +225,7 @@ def prepared_response(
         "Vary": "Accept-Encoding, Authorization",
         **(extra_headers or {}),
     }
-    if _matches(request.headers.get("If-None-Match", ""), etag):
+    if is_held(request.headers.get("If-None-Match", ""), etag):
         return func.HttpResponse(status_code=304, headers=headers, mimetype=mimetype)
     if compressed is not None and _takes_gzip(request.headers.get("Accept-Encoding", "")):
         headers["Content-Encoding"] = "gzip"
@@ -269,12 +276,6 @@ def _is_json(content_type: str) -> bool:
     message["Content-Type"] = content_type
     charset = message.get_content_charset("utf-8")
     return message.get_content_type() == "application/json" and charset in ("utf-8", "utf8")
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    """Returns whether one of the listed tags is this one, compared weakly (RFC 9110, section 13.1.2)."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return if_none_match.strip() == "*" or etag.removeprefix("W/") in tags
 
 
 def _takes_gzip(accept_encoding: str) -> bool:

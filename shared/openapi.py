@@ -38,7 +38,7 @@ _DESCRIPTION = f"""Live connectivity of facilities, from the heartbeats of the p
 A request is checked in this order, and the first thing found is answered: method, token, role, size, content type,
 JSON, fields, and then whether the caller may touch what it names. Bodies are UTF-8 JSON of at most
 {BODY_LIMIT // 1024} KiB (`/heartbeats` {BATCH_LIMIT // 1024} KiB). Unknown fields and parameters are ignored. User ids
-are percent-encoded in paths. Times are UTC."""
+are percent-encoded in paths. What takes GET takes HEAD. Times are UTC."""
 
 
 def describe(routed: Iterable[tuple[str, Operation]]) -> dict[str, Any]:

@@ -94,8 +94,10 @@ class MethodNotAllowedError(ProblemError):
 
     status, code, title = 405, "method-not-allowed", "Method not allowed"
 
-    def __init__(self, method: str, allowed: str) -> None:
-        super().__init__(f"{method} is not supported here; use {allowed}.", headers={"Allow": allowed})
+    def __init__(self, method: str, allowed: Sequence[str]) -> None:
+        super().__init__(
+            f"{method} is not supported here; use {' or '.join(allowed)}.", headers={"Allow": ", ".join(allowed)}
+        )
 
 
 class SessionEndedError(ProblemError):

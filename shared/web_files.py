@@ -1,12 +1,13 @@
 """The dashboard's files, read once and ready to be sent, and the policy that browsers hold them to."""
 
 import gzip
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from shared.entity_tags import entity_tag
 
 FOLDER = Path(__file__).parents[1] / "web"
 INDEX = "index.html"
@@ -71,7 +72,7 @@ def _read(path: Path) -> WebFile:
     return WebFile(
         body=body,
         compressed=gzip.compress(body, mtime=0),
-        etag=f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"',
+        etag=entity_tag(body),
         media_type=_MEDIA_TYPES[path.suffix],
     )
 

@@ -141,7 +141,8 @@ class Pulse {
   /** Where the heartbeats count from now on; null: at all of the person's facilities. */
   setFacility(facilityId) {
     this.#options.facilityId = facilityId;
-    this.#heartbeats?.command("setFacility", facilityId);
+    if (this.#heartbeats) this.#heartbeats.command("setFacility", facilityId);
+    else this.#options.tellsFacility = true;
   }
 
   /** Begins a new session after this one was ended. */

@@ -1,6 +1,7 @@
 """The mechanics that links share (OASIS AMQP 1.0, part 2, section 2.6): credit, deliveries in parts, settlement."""
 
 import struct
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from .decoding import DecodeError
@@ -68,7 +69,7 @@ class Link:
         return self.session.connection.grants.allow(self.path)
 
 
-class ReceivingLink(Link):
+class ReceivingLink(Link, ABC):
     """A link on which clients send: puts deliveries together, bounds their size, and hands out credit."""
 
     def __init__(self, session: "Session", attach: Attach, path: str) -> None:
@@ -139,9 +140,9 @@ class ReceivingLink(Link):
     def _reset(self) -> None:
         self._first, self._parts, self._size = None, [], 0
 
+    @abstractmethod
     def accept(self, message: bytes, message_format: int) -> None:
         """Takes a complete message; raises `RejectedError` or `DecodeError` to refuse it."""
-        raise NotImplementedError
 
 
 class SendingLink(Link):

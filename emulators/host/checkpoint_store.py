@@ -27,15 +27,7 @@ class SharedCheckpointStore(CheckpointStore):
         self._on_round(self._won)
         self._won = False
         rows = await self._storage.list_ownerships(_hub(fully_qualified_namespace, eventhub_name), consumer_group)
-        return [
-            {
-                **row,
-                "fully_qualified_namespace": fully_qualified_namespace,
-                "eventhub_name": eventhub_name,
-                "consumer_group": consumer_group,
-            }
-            for row in rows
-        ]
+        return _placed(rows, fully_qualified_namespace, eventhub_name, consumer_group)
 
     async def claim_ownership(self, ownership_list: Iterable[dict[str, Any]], **_: Any) -> Iterable[dict[str, Any]]:
         """Claims or gives up partitions of one hub; returns those that nobody had changed meanwhile."""
@@ -65,16 +57,14 @@ class SharedCheckpointStore(CheckpointStore):
     ) -> Iterable[dict[str, Any]]:
         """All checkpoints of the hub for this consumer group."""
         rows = await self._storage.list_checkpoints(_hub(fully_qualified_namespace, eventhub_name), consumer_group)
-        return [
-            {
-                **row,
-                "fully_qualified_namespace": fully_qualified_namespace,
-                "eventhub_name": eventhub_name,
-                "consumer_group": consumer_group,
-            }
-            for row in rows
-        ]
+        return _placed(rows, fully_qualified_namespace, eventhub_name, consumer_group)
 
 
 def _hub(namespace: str, name: str) -> str:
     return f"{namespace.lower()}/{name.lower()}"
+
+
+def _placed(rows: Iterable[dict[str, Any]], namespace: str, name: str, group: str) -> list[dict[str, Any]]:
+    """The rows as azure-eventhub has them, each saying where it belongs."""
+    place = {"fully_qualified_namespace": namespace, "eventhub_name": name, "consumer_group": group}
+    return [row | place for row in rows]

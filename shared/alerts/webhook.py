@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 
 from shared import telemetry
 from shared.alerts.signature import HEADER, sign
+from shared.background import BackgroundTask
 from shared.broadcast.messages import facility_alert
 from shared.domain.alert import AlertState
 from shared.errors import DirectoryMissingError, PulseError
@@ -77,18 +78,15 @@ class Webhook:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._lease = Lease(client, keys.WEBHOOK_LEASE, _LEASE_MS)
         self._done = load(client, "webhook_done", prelude=False)
-        self._task: asyncio.Task[None] | None = None
+        self._background = BackgroundTask(self._run)
 
     def wake(self) -> None:
         """Has waiting alerts sent in the background; returns at once."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._background.start()
 
     async def close(self) -> None:
         """Stops sending; what waits is sent by the next process that is woken."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._background.stop()
 
     async def deliver(self) -> None:
         """Sends what is due, unless another process is at it. Raises DependencyUnavailableError("redis")."""

@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack
 
 from redis.asyncio import Redis
 
+from shared.background import BackgroundTask
 from shared.broadcast.outbox import Batch, Outbox, WaitingAnnouncement
 from shared.broadcast.push import PushService
 from shared.broadcast.sending import RegionSender, Sent
@@ -63,7 +64,7 @@ class Broadcaster:
         self._deaths = DeathWatch(client, group.name, self._setting_aside)
         self._now = now
         self._lease = Lease(client, keys.BROADCAST_LEASE, LEASE_MS, wanted=keys.BROADCAST_WANTED)
-        self._task: asyncio.Task[None] | None = None
+        self._background = BackgroundTask(self._run)
         self._again = False
         self._failures = 0
         self._paused_until = 0
@@ -74,14 +75,11 @@ class Broadcaster:
         if 0 < self._paused_until - self._now() <= _LONGEST_PAUSE_MS:
             return
         self._again = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._background.start()
 
     async def close(self) -> None:
         """Stops delivering; what is not acknowledged is sent by the next holder of the lease."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._background.stop()
 
     async def deliver(self) -> None:
         """Sends everything in the streams, unless another process is at it: that one will look again.

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import hashlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from shared.domain.facility import FacilityState, FacilityStatus
 from shared.domain.instants import to_iso, to_iso_or_none
+from shared.entity_tags import entity_tag
 from shared.registry.directory_cache import DirectoryView, FacilityEntry
 from shared.registry.registry import Registry
 from shared.registry.watermarks import Watermarks
@@ -92,8 +92,8 @@ class SnapshotCache:
             sequence=sequence,
             facilities=len(states),
             online=sum(state.status == FacilityStatus.ONLINE for state in states),
-            # Weak, as it leaves `asOf` out: two snapshots that differ in nothing else are the same to a browser.
-            etag=f'W/"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}"',
+            # Leaves `asOf` out, as a weak one may: snapshots that differ in nothing else are the same to a browser.
+            etag=entity_tag(text.encode()),
             body=body,
             compressed=await asyncio.to_thread(_compress, body) if len(body) >= _WORTH_COMPRESSING else None,
         )

@@ -163,6 +163,14 @@ async def window(browser: Browser, stack: Stack) -> AsyncIterator[Window]:
     assert window.errors == []
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(window: Window) -> Page:
+    """A page without scripts of its own, which may import the modules of the client and of the dashboard."""
+    page = await window.page()
+    await page.goto(f"{window.stack.addresses.dashboard}/{BLANK}")
+    return page
+
+
 async def until(holds: Callable[[], bool], seconds: float = WAIT_MS / 1000) -> None:
     """Returns when something holds that no event tells of; fails after `seconds`."""
     deadline = asyncio.get_running_loop().time() + seconds

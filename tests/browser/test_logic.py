@@ -2,17 +2,7 @@
 
 from typing import Any
 
-import pytest_asyncio
 from playwright.async_api import Page
-
-from tests.browser.conftest import BLANK, Window
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def page(window: Window) -> Page:
-    page = await window.page()
-    await page.goto(f"{window.stack.addresses.dashboard}/{BLANK}")
-    return page
 
 
 async def run(page: Page, module: str, code: str) -> Any:

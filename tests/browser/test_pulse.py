@@ -106,6 +106,21 @@ async def test_tabs_of_one_browser_are_one_session_and_one_beats_for_all(window:
     assert (after["status"], after["version"]) == ("online", facility["version"])
 
 
+@pytest.mark.parametrize("turn", ["", "await null;"], ids=["at once", "before the worker runs"])
+async def test_a_facility_that_a_tab_sets_as_it_begins_holds_for_the_tab_that_beats(window: Window, turn: str) -> None:
+    context = await window.context()
+    calls = Calls(context)
+    first, second = await context.new_page(), await context.new_page()
+    await window.pulse(first, "u-5", ONLY_HEARTBEATS)
+    await state(first, "heartbeat", "on")
+    await window.pulse(second, "u-5", "{ regions: false, heartbeat: false }")
+    begin = f"const it = start({ONLY_HEARTBEATS}); {turn} it.setFacility('f-5');"
+    await second.evaluate(f"async () => {{ {begin} }}")
+    await state(second, "heartbeat", "standby")
+    await until(lambda: calls.bodies[-1].get("facilityId") == "f-5")
+    assert await second.evaluate("pulse.connection.heartbeat") == "standby"
+
+
 async def test_tabs_may_be_sessions_of_their_own(window: Window, people: People) -> None:
     context = await window.context()
     first, second = await context.new_page(), await context.new_page()

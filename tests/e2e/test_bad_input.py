@@ -76,6 +76,14 @@ async def test_a_field_that_is_missing_or_wrong_is_named(system: System, body: d
     assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
 
 
+@pytest.mark.parametrize("query", ["limit=", "limit", "limit=&cursor=", "granularity=&limit="])
+async def test_a_parameter_without_a_value_is_not_taken_for_absent(system: System, query: str) -> None:
+    path = f"/facilities/f-20/history?{query}"
+    answer = await system.people.call("GET", path, token=await system.people.token(USER))
+    assert answer.problem() == (422, "invalid-request")
+    assert answer.body["errors"][0] == {"pointer": "/limit", "detail": "Value error, should be a whole number"}
+
+
 async def test_unknown_fields_are_ignored(system: System) -> None:
     answer = await post(system, {"sessionId": "s", "color": "blue", "receivedAt": "1999-01-01T00:00:00.000Z"})
     assert answer.status == 202
@@ -93,6 +101,18 @@ async def test_another_method_is_refused(system: System, method: str) -> None:
     answer = await system.people.call(method, "/heartbeat", token=await system.people.token(USER))
     assert answer.problem() == (405, "method-not-allowed")
     assert answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/health", "/regions", "/dashboard/index.html", "/nothing/here"])
+async def test_head_is_answered_as_get_is_without_a_body(system: System, path: str) -> None:
+    headers = {"Authorization": f"Bearer {await system.people.token(USER)}"}
+    answers = []
+    for method in ("GET", "HEAD"):
+        async with system.people.http.request(method, f"{system.stack.addresses.api}{path}", headers=headers) as answer:
+            length = len(await answer.read())
+            answers.append((answer.status, answer.content_type, answer.headers.get("Content-Length")))
+    assert answers[0] == answers[1]
+    assert length == 0
 
 
 async def test_an_unknown_address_is_refused(system: System) -> None:

@@ -139,6 +139,7 @@ async def test_a_cursor_goes_on_with_its_own_filters_only(world: World) -> None:
         ({"limit": "ten"}, "/limit"),
         ({"limit": ""}, "/limit"),
         ({"status": "offline"}, "/status"),
+        ({"status": ""}, "/status"),
         ({"regionId": "a b"}, "/regionId"),
         ({"facilityId": ""}, "/facilityId"),
         ({"cursor": "nonsense"}, "/cursor"),

@@ -42,6 +42,8 @@ async def test_files_are_typed_compressed_and_sent_once(world: World, path: str,
     assert plain.headers["content-type"] == f"{media_type}; charset=utf-8"
     small = await call(dashboard, token=None, path=path, headers={"Accept-Encoding": "gzip"})
     assert gzip.decompress(small.raw) == plain.raw == (FOLDER / path).read_bytes()
+    assert plain.headers["ETag"] == small.headers["ETag"]
+    assert plain.headers["ETag"].startswith('W/"'), "a strong one would belong to one of the two codings"
     again = await call(dashboard, token=None, path=path, headers={"If-None-Match": plain.headers["ETag"]})
     assert (again.status, again.raw) == (304, b"")
 

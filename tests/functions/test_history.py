@@ -163,6 +163,9 @@ async def test_a_cursor_belongs_to_its_facility_and_range(sql: World) -> None:
         ({"from": "2026-02-02T00:00:00Z", "to": "2026-02-01T00:00:00Z"}, "/from"),
         ({"cursor": "AAAA"}, "/cursor"),
         ({"cursor": ""}, "/cursor"),
+        ({"limit": ""}, "/limit"),
+        ({"from": ""}, "/from"),
+        ({"to": ""}, "/to"),
     ],
 )
 async def test_bad_parameters_are_pointed_at(sql: World, params: dict[str, str], pointer: str) -> None:

@@ -42,7 +42,18 @@ async def test_another_method_is_refused_before_anything_else(world: World, func
     for wrong in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {method}:
         answer = await call(function, wrong, token=None, body=b"{")
         assert answer.problem() == (405, "method-not-allowed")
-        assert answer.headers["Allow"] == method
+        assert answer.headers["Allow"] == ("GET, HEAD" if method == "GET" else method)
+
+
+@pytest.mark.parametrize("function", [regions, config, openapi])
+async def test_head_is_answered_as_get_is(world: World, function: object) -> None:
+    get, head = [await call(function, method) for method in ("GET", "HEAD")]
+    assert (head.status, head.headers) == (get.status, get.headers)
+
+
+@pytest.mark.parametrize("function", [heartbeat, heartbeats, negotiate, agent_status, end_session])
+async def test_head_is_refused_where_get_is(world: World, function: object) -> None:
+    assert (await call(function, "HEAD")).problem() == (405, "method-not-allowed")
 
 
 @pytest.mark.parametrize(("function", "method"), GUARDED)

@@ -131,9 +131,11 @@ async def test_bodies_parameters_and_problems_are_those_that_are_checked(documen
 
 
 async def test_who_holds_it_is_not_sent_it_again(world: World) -> None:
-    answer = await call(openapi, token=None)
-    again = await call(openapi, token=None, headers={"If-None-Match": answer.headers["ETag"]})
-    assert (again.status, again.raw) == (304, b"")
+    tag = (await call(openapi, token=None)).headers["ETag"]
+    assert tag.startswith('W/"'), "it is the same for every content coding"
+    for known in (tag, tag.removeprefix("W/")):
+        again = await call(openapi, token=None, headers={"If-None-Match": known})
+        assert (again.status, again.raw) == (304, b"")
 
 
 async def test_a_handler_that_reads_what_it_has_not_declared_fails(world: World) -> None:

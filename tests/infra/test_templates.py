@@ -45,9 +45,13 @@ def test_every_parameter_of_the_main_template_is_explained_and_text_has_a_limit(
                 assert {"minValue", "allowed"} & item.decorators.keys(), f"{item.name} has no limits"
 
 
-def test_every_module_is_composed_by_the_main_template() -> None:
-    composed = {item.type_text for item in parse(INFRA / "main.bicep").of_kind("module")}
-    assert composed == {f"modules/{path.name}" for path in (INFRA / "modules").iterdir()}
+def test_every_module_is_composed_once() -> None:
+    composed = [
+        (template.parent / item.type_text).relative_to(INFRA)
+        for template in TEMPLATES
+        for item in parse(template).of_kind("module")
+    ]
+    assert sorted(composed) == sorted(path.relative_to(INFRA) for path in (INFRA / "modules").iterdir())
 
 
 def test_every_resource_is_of_an_allowed_api_version(any_deployment: Deployment) -> None:

@@ -1,100 +1,26 @@
-"""Activity is counted once, whatever is repeated, cut otherwise, late or crashes, on a real Redis and SQLite."""
+"""Activity is counted once, whatever is repeated, late or lost."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from shared.domain.activity import DAY, HOUR, MINUTE, ActivityHour, Counts, Granularity, totals
-from shared.domain.heartbeat import Heartbeat
-from shared.domain.session import SessionTiming
+from shared.domain.activity import DAY, HOUR, MINUTE, Counts, Granularity, totals
 from shared.domain.uptime import Span
-from shared.pipeline.activity import ActivityFold
-from shared.pipeline.ingest import Chunk, Positions, split
 from shared.registry import keys
-from shared.registry.activity import KEEP, ActivityCounters
+from shared.registry.activity import KEEP
 from shared.registry.client import text
-from shared.registry.registry import Registry
 from shared.registry.results import UNASSIGNED, Reading, StraddleError
-from shared.store.history import SqlHistoryStore
-from shared.store.monitor import SqlMonitorStore
-from shared.store.opening import open_history_store, open_monitor_store
-from tests.integration.store_databases import execute
-from tests.redis_server import stream_rows
+from tests.integration.activity_site import NOON, Site, heartbeat, opened
 
-TTL, GRACE = 90_000, 5_000
-NOON = 1_795_000_000_000 // DAY * DAY + 12 * HOUR
 MIDNIGHT = NOON + 12 * HOUR
-
-
-class Site:
-    """Everything between heartbeats and SQL, without the functions around it."""
-
-    def __init__(self, client: Redis, folder: Path) -> None:
-        self.client = client
-        self.address = f"sqlite:///{folder}/monitor.db"
-        self.registry = Registry(client, SessionTiming(TTL, GRACE))
-        self.counters = ActivityCounters(client)
-        self.store: SqlMonitorStore = open_monitor_store(self.address)
-        self.reader: SqlHistoryStore = open_history_store(self.address, lambda: NOON)
-        self.store.migrate()
-        self.time = NOON
-
-    async def clear(self) -> None:
-        await self.client.flushall()
-        execute(self.address, "DELETE FROM facility_activity_hours")
-
-    async def beat(self, *beats: tuple[str, int], facility: str = "f-1", leaving: bool = False) -> None:
-        """Hears `user/session` at the given moments, each for the first time."""
-        await self.registry.ingest([(facility, heartbeat(name, at, leaving=leaving)) for name, at in beats])
-
-    async def sweep(self, watermark: int) -> None:
-        for partition in keys.ALL_PARTITIONS:
-            while (await self.registry.sweep(partition, watermark)).more:
-                pass
-
-    async def fold(self, now: int) -> int:
-        async def renew() -> None:
-            pass
-
-        return await ActivityFold(self.counters, self.store, lambda: now).run(renew)
-
-    async def hours(self, facility: str = "f-1") -> list[ActivityHour]:
-        """What Redis and SQL hold together."""
-        starts = range(NOON - DAY, NOON + 2 * DAY, HOUR)
-        counted = [
-            hour
-            for at in range(0, len(starts), 40)
-            for hour in await self.counters.hours(facility, starts[at : at + 40])
-        ]
-        newer = {(hour.start, hour.epoch) for hour in counted}
-        recorded = self.reader.activity(facility, Span(0, NOON + 9 * DAY))
-        return counted + [hour for hour in recorded if (hour.start, hour.epoch) not in newer]
-
-    async def minutes(self, facility: str = "f-1") -> dict[int, Counts]:
-        found = totals(await self.hours(facility), Granularity.MINUTE)
-        return {start: bucket.counts for start, bucket in sorted(found.items())}
-
-    async def total(self, facility: str = "f-1") -> Counts:
-        return sum((await self.minutes(facility)).values(), Counts())
-
-
-def heartbeat(name: str, at: int, *, leaving: bool = False) -> Heartbeat:
-    user, _, session = name.partition("/")
-    return Heartbeat(user, session, at, leaving=leaving)
 
 
 @pytest.fixture
 async def site(redis: Redis, tmp_path: Path) -> AsyncIterator[Site]:
-    site = Site(redis, tmp_path)
-    yield site
-    site.store.close()
-    site.reader.close()
+    async with opened(redis, tmp_path) as site:
+        yield site
 
 
 async def test_beats_starts_and_ends_are_counted_in_the_minute_they_happened(site: Site) -> None:
@@ -289,134 +215,3 @@ async def test_after_a_loss_of_redis_data_the_rest_of_the_hour_adds_up(site: Sit
     await site.beat(("u-1/a", NOON + 2 * MINUTE))
     await site.fold(NOON + 3 * MINUTE)
     assert await site.total() == Counts(heartbeats=3, started=3)
-
-
-# The whole path at random: two streams, whose batches are repeated from an earlier point and cut otherwise.
-
-
-@dataclass(frozen=True)
-class Read:
-    """The batch of a stream from `back` before its position up to `ahead` after it."""
-
-    stream: int
-    back: int
-    ahead: int
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Writes to SQL; `crash` dies between commit and settling."""
-
-    minutes: int
-    crash: bool
-
-
-@dataclass(frozen=True)
-class Sweep:
-    minutes: int
-
-
-NAMES = ["u-1/a", "u-2/b", "u-3/c"]
-PLACES = ["f-1", "f-2", UNASSIGNED]
-messages = st.lists(
-    st.tuples(st.sampled_from(NAMES), st.sampled_from(PLACES), st.integers(0, 9), st.integers(0, 9)), max_size=14
-)
-plans = st.lists(
-    st.one_of(
-        st.builds(Read, st.integers(0, 1), st.integers(0, 4), st.integers(1, 5)),
-        st.builds(Read, st.integers(0, 1), st.integers(0, 4), st.integers(1, 5)),
-        st.builds(Fold, st.integers(0, 200), st.booleans()),
-        st.builds(Sweep, st.integers(0, 150)),
-    ),
-    max_size=20,
-)
-
-
-class Streams:
-    """Two streams with a heartbeat in each event. No two have the same receivedAt."""
-
-    def __init__(self, contents: Sequence[Sequence[tuple[str, str, int, int]]]) -> None:
-        self.events = [
-            [
-                (
-                    place,
-                    heartbeat(name, NOON + (number + early - 4) * 5 * MINUTE + 2 * number + stream, leaving=odd > 7),
-                )
-                for number, (name, place, early, odd) in enumerate(content)
-            ]
-            for stream, content in enumerate(contents)
-        ]
-        self.read = [0, 0]
-
-    async def give(self, site: Site, step: Read) -> None:
-        first = max(0, self.read[step.stream] - step.back)
-        last = min(len(self.events[step.stream]), self.read[step.stream] + step.ahead) - 1
-        if last < first:
-            return
-        self.read[step.stream] = max(self.read[step.stream], last + 1)
-        positions = Positions()
-        for number in range(first, last + 1):
-            positions.begin(number, number)
-        await self._give(
-            site, str(step.stream), positions, Chunk(first, last, self.events[step.stream][first : last + 1])
-        )
-
-    async def _give(self, site: Site, stream: str, positions: Positions, chunk: Chunk) -> None:
-        reading = Reading(stream, positions.of(chunk.first), positions.of(chunk.last))
-        try:
-            await site.registry.ingest(chunk.placed, reading)
-        except StraddleError:
-            for part in split(chunk, positions, await site.registry.read_positions(stream)):
-                await self._give(site, stream, positions, part)
-
-    def given(self, facility: str) -> Iterable[Heartbeat]:
-        for events, read in zip(self.events, self.read, strict=True):
-            yield from (beat for place, beat in events[:read] if place == facility and not beat.leaving)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(contents=st.tuples(messages, messages), plan=plans)
-async def test_whatever_happens_each_heartbeat_start_and_end_is_counted_once(
-    site: Site, contents: tuple[list[tuple[str, str, int, int]], ...], plan: list[Read | Fold | Sweep]
-) -> None:
-    await site.clear()
-    streams = Streams(contents)
-    now = watermark = NOON - HOUR
-    for step in plan:
-        match step:
-            case Read():
-                await streams.give(site, step)
-            case Fold(minutes, crash):
-                now += minutes * MINUTE
-                if crash:
-                    for partition in keys.ALL_PARTITIONS:
-                        due = await site.counters.due(partition, now, 100)
-                        site.store.record_activity([hour.activity for hour in due])
-                else:
-                    await site.fold(now)
-            case Sweep(minutes):
-                watermark += minutes * MINUTE
-                await site.sweep(watermark)
-
-    ended = Counter[tuple[str, int, str]]()
-    for partition in keys.ALL_PARTITIONS:
-        for row in await stream_rows(site.client, partition.ended):
-            ended[row["facility"], int(row["ended"]) // MINUTE * MINUTE, row["reason"]] += 1
-    for facility in PLACES[:2]:
-        counted = await site.minutes(facility)
-        beats = Counter(beat.received_at // MINUTE * MINUTE for beat in streams.given(facility))
-        assert {start: counts.heartbeats for start, counts in counted.items() if counts.heartbeats} == beats
-        for reason in ("expired", "left"):
-            expected = {start: n for (place, start, why), n in ended.items() if (place, why) == (facility, reason)}
-            assert {start: n for start, counts in counted.items() if (n := getattr(counts, reason))} == expected
-        [state] = await site.registry.facility_states([facility])
-        gone = sum(n for (place, _, _), n in ended.items() if place == facility)
-        assert sum(counts.started for counts in counted.values()) == gone + state.sessions
-
-    before = [await site.minutes(facility) for facility in PLACES]
-    await site.fold(now + 30 * DAY)
-    await site.fold(now + 60 * DAY)
-    await site.fold(now + 60 * DAY)
-    assert await site.client.keys("activity*") == []
-    assert await site.client.keys("users*") == []
-    assert [await site.minutes(facility) for facility in PLACES] == before

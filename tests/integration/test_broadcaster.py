@@ -293,8 +293,7 @@ async def test_a_broadcaster_that_fails_rests_before_it_tries_again(redis: Redis
 
     async def woken() -> int:
         sender.wake()
-        if sender._task is not None:
-            await sender._task
+        await sender._background.idle()
         return push.attempts
 
     assert await woken() == 1
@@ -326,8 +325,7 @@ async def test_a_pause_begun_before_the_clock_was_set_back_is_over(redis: Redis)
     await append(redis, "f-2", 1)
     for attempts in (1, 2):
         sender.wake()
-        assert sender._task is not None
-        await sender._task
+        await sender._background.idle()
         assert push.attempts == attempts
         times.append(times[0] - 3_600_000)
 

@@ -13,9 +13,9 @@ const LASTING = new Set([400, 403, 404, 405, 413, 415, 422]);
 /**
  * Sends heartbeats while it leads: of several tabs with one session only the one that holds the session's lock does.
  *
- * `options`: `address`, `sessionId`, `facilityId`, `agentStatus` (said with the first heartbeat), `lock` (name, null:
- * none), `isShared` (a lock that is taken is waited for; otherwise a new session is begun), `token({refused})`,
- * `report(state)`.
+ * `options`: `address`, `sessionId`, `facilityId`, `tellsFacility` (other tabs do not know it yet), `agentStatus` (said
+ * with the first heartbeat), `lock` (name, null: none), `isShared` (a lock that is taken is waited for; otherwise a new
+ * session is begun), `token({refused})`, `report(state)`.
  * What it reports: `{state: "ok"|"failing"|"standby"|"paused"|"ended", …}` and `{state: "session", sessionId}`.
  */
 export class Beats {
@@ -73,7 +73,8 @@ export class Beats {
   /** Where the next heartbeats count; null: at all facilities of the user. Holds for every tab of the session. */
   setFacility(facilityId) {
     this.#options.facilityId = facilityId;
-    this.#channel?.postMessage({ facilityId });
+    this.#options.tellsFacility = true;
+    this.#tell();
     if (this.#isLeading || !this.#channel) this.#beat();
   }
 
@@ -86,6 +87,15 @@ export class Beats {
       this.#options.facilityId = data.facilityId;
       if (this.#isLeading) this.#beat();
     };
+    this.#tell();
+  }
+
+  /** Tells other tabs of a facility that was set here; one set during a pause, when the pause is over. */
+  #tell() {
+    const { facilityId, tellsFacility } = this.#options;
+    if (!tellsFacility || !this.#channel) return;
+    this.#channel.postMessage({ facilityId });
+    this.#options.tellsFacility = false;
   }
 
   async #lead() {

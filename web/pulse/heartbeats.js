@@ -68,7 +68,7 @@ export class Heartbeats {
 
   #prepare(name, value) {
     if (name === "setStatus") this.#options.agentStatus = value;
-    if (name === "setFacility") this.#options.facilityId = value;
+    if (name === "setFacility") Object.assign(this.#options, { facilityId: value, tellsFacility: true });
     if (name === "pause") this.#isHeld = true;
     if (name === "start") {
       this.#isHeld = false;
@@ -82,13 +82,15 @@ export class Heartbeats {
   }
 
   #beatOptions() {
-    const { address, facilityId, agentStatus = null, tabs } = this.#options;
-    this.#options.agentStatus = null; // said once: later ones come as commands
+    const { address, facilityId, tellsFacility = false, agentStatus = null, tabs } = this.#options;
+    // Said once: later ones come as commands.
+    Object.assign(this.#options, { agentStatus: null, tellsFacility: false });
     return {
       agentStatus,
       address,
       sessionId: this.sessionId,
       facilityId,
+      tellsFacility,
       isShared: tabs === "shared",
       lock: this.#session.isOurs ? `facility-pulse ${address} ${this.sessionId}` : null,
     };
