@@ -28,6 +28,7 @@ _PIECES = 50
 _CHUNK = 4_000
 _PER_FACILITY = product.PER_FACILITY
 _MASS = 200_000
+_AHEAD = 15_000
 _GOAL_MS, _GOAL_STALL_MS = 2_000, 1_000
 _SETTINGS = {"SESSION_TTL_SECONDS": f"{_TTL:g}"}
 
@@ -192,12 +193,13 @@ async def _mass_expiry(context: Context, sessions: int) -> Mass:
     facilities = [f"f-{number:05d}" for number in range(sessions // _PER_FACILITY)]
     people = [(f"u-{facility}", facility) for facility in facilities]
     people.append(("u-probe", "probe"))
-    async with running(context.directory / "mass", _SETTINGS, people=people) as system:
+    async with running(context.directory / "mass", {}, people=people) as system:
         arrivals = Arrivals()
         browser = await system.browser(arrivals)
-        registry = Registry(system.redis, SessionTiming(round(_TTL * 1000), 5_000))
-        # All are stamped with one moment, ahead of the time that it takes to bring them in.
-        at = product.now() + sessions // 20
+        registry = Registry(system.redis, SessionTiming(TTL, 5_000))
+        # All are stamped with one moment, and due a little after the time that it takes to bring them in.
+        due = product.now() + sessions // 20 + _AHEAD
+        at = due - TTL
         beats = [
             (facility, Heartbeat(f"u-{facility}", f"s-{n}", at))
             for facility in facilities
@@ -205,13 +207,13 @@ async def _mass_expiry(context: Context, sessions: int) -> Mass:
         ]
         for first in range(0, sessions, _CHUNK):
             await registry.ingest(beats[first : first + _CHUNK])
-        context.progress(f"{sessions:,} sessions are online and due together in {at + _TTL * 1000 - now():,.0f} ms")
+        context.progress(f"{sessions:,} sessions are online and due together in {due - now():,.0f} ms")
         await arrivals.wait(facilities, "online", 30)
         before, during = Stalls(), Stalls()
-        probes = asyncio.create_task(_probe(system, registry, lambda: before if now() < at + _TTL * 1000 else during))
-        await asyncio.sleep(max(0.0, (at + _TTL * 1000 - now()) / 1000))
+        probes = asyncio.create_task(_probe(system, registry, lambda: before if now() < due else during))
+        await asyncio.sleep(max(0.0, (due - now()) / 1000))
         await arrivals.wait(facilities, "offline", 120)
-        seconds = (now() - at) / 1000 - _TTL
+        seconds = (now() - due) / 1000
         # The notifications of the keys come after that; they must not hold anybody up either.
         await asyncio.sleep(10)
         probes.cancel()

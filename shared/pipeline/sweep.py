@@ -37,6 +37,8 @@ _TELL_AFTER = 100
 _SLICE = 1_000
 """Milliseconds of sweeping, at most, after which the stream is looked at again: a sweep that takes long must not be
 what stops the watermark."""
+_AT_ONCE = 4
+"""Partitions swept at the same time: few, because a heartbeat in Redis may have to wait for all of them."""
 _LEASE_MS = 5_000
 
 
@@ -110,6 +112,8 @@ class SessionSweep:
                 total = _sum(total, await self._sweep_slice(left, state.watermark, state.nobody_expires_until))
                 if not state.stale:
                     await self._alerts.announce(state.watermark)
+                if left and not self._behind:
+                    await self._registry.unlist(left, state.watermark)
                 self._behind = bool(left)
         finally:
             self._behind = False
@@ -233,20 +237,22 @@ class SessionSweep:
         started = self._now()
         try:
             while left and self._now() - started < self._slice:
-                try:
-                    result = await self._registry.sweep(left[0], watermark, hold_until=hold_until)
-                except (PulseError, RedisError) as error:
-                    failure = failure or error
-                    left.popleft()
-                    # When not only this partition is away, this fails too, and ends the sweep.
-                    await self._lease.renew()
-                    continue
-                if result.more:
-                    left.rotate(-1)
-                    await self._lease.renew()
-                else:
-                    left.popleft()
-                total, untold = _sum(total, result), _sum(untold, result)
+                partitions = [left.popleft() for _ in range(min(_AT_ONCE, len(left)))]
+                results = await asyncio.gather(
+                    *(self._registry.sweep(partition, watermark, hold_until=hold_until) for partition in partitions),
+                    return_exceptions=True,
+                )
+                for partition, result in zip(partitions, results, strict=True):
+                    if isinstance(result, (PulseError, RedisError)):
+                        failure = failure or result
+                    elif isinstance(result, BaseException):
+                        raise result
+                    else:
+                        total, untold = _sum(total, result), _sum(untold, result)
+                        if result.more:
+                            left.append(partition)
+                # When not only those partitions are away that failed, this fails too, and ends the sweep.
+                await self._lease.renew()
                 # Told at once, the changes of the first partition would make those of the others wait for the
                 # region's next message; only a sweep that takes long has its changes told meanwhile.
                 if self._now() - started >= _TELL_AFTER:

@@ -25,6 +25,7 @@ from shared.registry.scripts import load
 from shared.registry.sequences import newest_sequences
 
 _ONLINE = 0
+_UNLISTED_AT_ONCE = 5_000
 _CENSUS_SAMPLE = 512
 """Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
 
@@ -37,6 +38,7 @@ class Registry:
         self._timing = timing
         self._ingest = load(client, "ingest")
         self._sweep = load(client, "sweep")
+        self._unlist = load(client, "unlist")
         self._end_session = load(client, "end_session")
         self._purge = load(client, "purge")
         self._depart = load(client, "depart")
@@ -104,6 +106,17 @@ class Registry:
     ) -> SweepResult:
         """Ends what is due at `watermark` in one facility, out of turn."""
         return await self._call_sweep(partition, watermark, 1, hold_until, facility_id)
+
+    async def unlist(self, partitions: Iterable[Partition], watermark: int) -> None:
+        """Removes the session-list keys at facilities that are due, up to 5,000 a partition.
+
+        For a sweep that is behind: each key that expires before it comes calls a function on every instance, in vain.
+        """
+        for partition in partitions:
+            with redis_errors():
+                await self._unlist(
+                    keys=partition.script_keys(), args=[*self._common(partition), watermark, _UNLISTED_AT_ONCE]
+                )
 
     async def count_due(self, watermark: int) -> int:
         """Returns how many facilities wait to be looked at."""

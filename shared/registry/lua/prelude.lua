@@ -16,7 +16,7 @@ local tag, ttl, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local SHORTEST_GAP = 5000
 -- The session-list key outlives its deadline: of a session that said goodbye so little that its notification finds the
 -- watermark past it; of the others so long that the sweep, which moves it, has come before (see `expire_at`).
-local LEAVE_SLACK, SWEEP_SLACK = 500, 2000
+local LEAVE_SLACK, SWEEP_SLACK = 500, 5000
 
 local ONLINE, EXPIRED, LEFT, ENDED, PENDING = 0, 1, 2, 3, 4
 -- PENDING: only `leaving` was heard so far; remembered because an earlier heartbeat may still be on its way.
@@ -54,6 +54,11 @@ local function listing_key(facility, id) return 'session:' .. tag .. ':' .. faci
 -- facility, it is set anew when the sweep (or its own notification) comes by and finds the session alive.
 local function expire_at(facility, id, due, slack)
   redis.call('SET', listing_key(facility, id), '', 'PXAT', due + slack)
+end
+
+-- Calls send(...) with many arguments, a thousand at a time: many more do not fit on Lua's stack.
+local function in_pieces(arguments, send)
+  for first = 1, #arguments, 1000 do send(unpack(arguments, first, math.min(first + 999, #arguments))) end
 end
 
 -- Calls see(id, started, beat, leave, ended, state) for each session of a list that HGETALL gave of session values.

@@ -57,11 +57,6 @@ local function examine(facility, upto)
   return over, began, look_at
 end
 
--- Calls send(...) with many arguments, a thousand at a time: many more do not fit on Lua's stack.
-local function in_pieces(arguments, send)
-  for first = 1, #arguments, 1000 do send(unpack(arguments, first, math.min(first + 999, #arguments))) end
-end
-
 -- Ends the given sessions of a facility in order; where nobody was there for a while in between, the facility
 -- was offline for that while. `began` is when the earliest remaining session began, nil without any.
 local function finish(facility, over, began)
