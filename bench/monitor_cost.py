@@ -37,7 +37,8 @@ class World:
     def __init__(self, up: Services, sessions: Sequence[Session]) -> None:
         self.up = up
         self.sessions = sessions
-        self.time = product.now()
+        # At the start of a minute: what is counted in the next five seconds is due a minute later, in every run alike.
+        self.time = product.now() // _MINUTE * _MINUTE
         self.up.__dict__.update(now=lambda: self.time, broadcaster=Quiet(), agent_announcer=Quiet())
 
     async def beat(self, sessions: Sequence[Session], *, leaving: bool = False) -> None:

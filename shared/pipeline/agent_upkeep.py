@@ -1,8 +1,7 @@
 """What the monitor does for agents: a new directory is told, and agents are compared with the sessions."""
 
-import asyncio
 from collections.abc import Callable, Iterable
-from itertools import batched, islice
+from itertools import islice
 
 from redis.asyncio import Redis
 
@@ -24,8 +23,6 @@ from shared.stream.queue import StreamQueue
 _MOVES = 1_000
 COMPARED, FACILITIES = 100, 20
 """Agents, and facilities, compared in one run: all of them in a small system, in turn in a large one."""
-_AT_ONCE = 8
-"""Facilities read at the same time, each over a connection of its own."""
 FORGET_AFTER = 10 * 60_000
 """Milliseconds after which nobody waits any more for the session of somebody who has spoken."""
 
@@ -108,8 +105,9 @@ class AgentUpkeep:
                         agent
                     )
         differing: set[tuple[str, str]] = set()
-        present = await self._present(places)
-        for ((facility_id, _), agents), there in zip(places.items(), present, strict=True):
+        present = await self._registry.online_sessions_of(list(places))
+        for ((facility_id, _), agents), sessions in zip(places.items(), present, strict=True):
+            there = _by_user(facility_id, (each for each in sessions if each[0] in agents))
             for user_id, agent in agents.items():
                 if _claimed(agent, facility_id) != there.get(user_id, set()):
                     differing.add((facility_id, user_id))
@@ -124,26 +122,22 @@ class AgentUpkeep:
         chosen += [(UNASSIGNED, partition) for partition in unassigned]
         self._facilities_at = self._facilities_at + FACILITIES if len(chosen) == FACILITIES else 0
         differing: set[tuple[str, str]] = set()
-        present = await self._present(chosen)
-        agents = await self._agents.get_all(sorted({user_id for there in present for user_id in there}))
-        for (facility_id, _), there in zip(chosen, present, strict=True):
-            for user_id, presences in there.items():
+        present = await self._registry.online_sessions_of(chosen)
+        agents = await self._agents.get_all(sorted({user_id for sessions in present for user_id, _ in sessions}))
+        for (facility_id, _), sessions in zip(chosen, present, strict=True):
+            for user_id, presences in _by_user(facility_id, sessions).items():
                 agent = agents.get(user_id)
                 if agent is None or _claimed(agent, facility_id) != presences:
                     differing.add((facility_id, user_id))
         return differing
 
-    async def _present(self, places: Iterable[tuple[str, Partition]]) -> list[dict[str, set[tuple[int, int]]]]:
-        """Returns for each place the users who are there, and by which sessions."""
-        present = []
-        for some in batched(places, _AT_ONCE, strict=False):
-            rows = await asyncio.gather(*(self._registry.online_sessions(*place) for place in some))
-            for (facility_id, _), sessions in zip(some, rows, strict=True):
-                found: dict[str, set[tuple[int, int]]] = {}
-                for user_id, session_id in sessions:
-                    found.setdefault(user_id, set()).add(presence(facility_id, session_id))
-                present.append(found)
-        return present
+
+def _by_user(facility_id: str, sessions: Iterable[tuple[str, str]]) -> dict[str, set[tuple[int, int]]]:
+    """Returns the users of (user, session) pairs, and what an agent's entry keeps of the sessions of each."""
+    found: dict[str, set[tuple[int, int]]] = {}
+    for user_id, session_id in sessions:
+        found.setdefault(user_id, set()).add(presence(facility_id, session_id))
+    return found
 
 
 def _claimed(agent: Agent, facility_id: str) -> set[tuple[int, int]]:

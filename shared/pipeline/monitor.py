@@ -33,7 +33,11 @@ from shared.stream.setting_aside import SettingAside
 logger = logging.getLogger(__name__)
 
 _LEASE_MS = 10_000
-_PRUNE_LIMIT = 5_000
+PRUNE_LIMIT = 5_000
+"""Rows of each table that one pruning deletes at most."""
+PRUNE_EVERY = 3600 * 1000
+"""Milliseconds between prunings that find little. Each looks at every facility's history: what is in force stays in it,
+however old."""
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -105,6 +109,7 @@ class SessionMonitor:
         self._bounds = StreamBounds(client, registry, now)
         self._migrated: set[str] = set()
         self._ended_ids_saved = 0
+        self._pruned_at = 0
 
     async def run(self) -> MonitorResult:
         """Does one round; returns what it moved.
@@ -206,15 +211,21 @@ class SessionMonitor:
 
     async def _prune(self) -> None:
         now = self._now()
-        await asyncio.to_thread(
+        # Where the clock was set back it is looked again.
+        if 0 <= now - self._pruned_at < PRUNE_EVERY:
+            return
+        pruned = await asyncio.to_thread(
             lambda: self._monitor.prune(
                 history_before=now - self._retention.history_days * _DAY_MS,
                 activity_before=now - self._retention.activity_days * _DAY_MS,
                 sessions_before=now - self._retention.session_log_days * _DAY_MS,
                 now=now - KEEP_MS,
-                limit=_PRUNE_LIMIT,
+                limit=PRUNE_LIMIT,
             )
         )
+        # No table gave all that it may at once: nothing is left to go.
+        if pruned < PRUNE_LIMIT:
+            self._pruned_at = now
 
 
 class _Steps:

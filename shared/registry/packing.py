@@ -13,6 +13,8 @@ from shared.registry.results import Reading
 
 REASONS = ("heartbeat", "expired", "left", "ended")
 """By their codes in `lua/prelude.lua`."""
+_ONLINE = 0
+"""The state of a session, as `lua/prelude.lua` has it in the last byte of its value."""
 
 
 def sayings_of(said: Iterable[Heartbeat], unsaid: Iterable[Sequence[bytes | int]]) -> tuple[Saying, ...]:
@@ -63,3 +65,15 @@ def facility_state(facility_id: str, packed: bytes | None, heard: bytes | None) 
         reason=REASONS[reason],
         last_seen=seen,
     )
+
+
+def online_sessions(values: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
+    """Returns (user, session) of those online among the session values of a facility."""
+    found = []
+    for identity, packed in values.items():
+        if packed[-1] == _ONLINE:
+            user_id, _, session_id = text(identity).partition("/")
+            # Neither `HEARD` nor the sessions that nobody knows (see `lua/restore.lua`) have one.
+            if session_id:
+                found.append((user_id, session_id))
+    return found

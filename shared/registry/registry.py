@@ -19,12 +19,11 @@ from shared.registry import keys
 from shared.registry.client import redis_errors, scored, text
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
-from shared.registry.packing import REASONS, facility_state, flat, place, sayings_of
+from shared.registry.packing import REASONS, facility_state, flat, online_sessions, place, sayings_of
 from shared.registry.results import UNASSIGNED, Heard, IngestResult, Reading, StraddleError, SweepResult
 from shared.registry.scripts import load
 from shared.registry.sequences import newest_sequences
 
-_ONLINE = 0
 _UNLISTED_AT_ONCE = 5_000
 _CENSUS_SAMPLE = 512
 """Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
@@ -333,16 +332,13 @@ class Registry:
                     heard[user_id] = Heard(max(known.at, int(at)), known.session_ids | set(map(text, session_ids)))
         return heard
 
-    async def online_sessions(self, facility_id: str, partition: Partition) -> list[tuple[str, str]]:
-        """Returns (user, session) of everybody online at a facility."""
+    async def online_sessions_of(self, places: Sequence[tuple[str, Partition]]) -> list[list[tuple[str, str]]]:
+        """Returns (user, session) of everybody online at each of the places, in the order given."""
         with redis_errors():
-            rows = await self._client.hgetall(partition.sessions(facility_id))
-        found = (
-            text(identity).split("/")
-            for identity, packed in rows.items()
-            if text(identity) != keys.HEARD and packed[-1] == _ONLINE
-        )
-        return [(user_id, session_id) for user_id, session_id in found if session_id]
+            pipe = self._client.pipeline(transaction=False)
+            for facility_id, partition in places:
+                pipe.hgetall(partition.sessions(facility_id))
+            return [online_sessions(rows) for rows in await pipe.execute()]
 
     async def attest(self, places: Iterable[tuple[str, str]], now: int) -> int:
         """Has it said once more which sessions each user of the (facility, user) pairs has there; returns how many."""

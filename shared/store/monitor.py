@@ -1,7 +1,7 @@
 """The private database: what happened to facilities and sessions."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from shared.domain.activity import ActivityHour
 from shared.domain.alert import AlertState, AnnouncedAlert
@@ -89,7 +89,7 @@ class SqlMonitorStore:
             )
         if not rows:
             return 0
-        return self._database.run(_ROLE, lambda t: t.write("log_sessions", rows.values()), writing=True)
+        return self._database.run(_ROLE, lambda t: t.write("log_sessions", _in_order(rows)), writing=True)
 
     def record_stale(self, marks: Sequence[StaleMark]) -> None:
         """Opens and closes stale periods."""
@@ -172,7 +172,7 @@ class SqlMonitorStore:
             rows[hour.facility_id, hour.start, hour.epoch] = activity_row(hour)
         if not rows:
             return 0
-        return self._database.run(_ROLE, lambda t: t.write("record_activity", rows.values()), writing=True)
+        return self._database.run(_ROLE, lambda t: t.write("record_activity", _in_order(rows)), writing=True)
 
     def prune(self, *, history_before: int, activity_before: int, sessions_before: int, now: int, limit: int) -> int:
         """Deletes rows past their retention."""
@@ -194,6 +194,11 @@ class SqlMonitorStore:
     def close(self) -> None:
         """Closes the connection."""
         self._database.close()
+
+
+def _in_order[K: tuple[str | int, ...]](rows: Mapping[K, Record]) -> list[Record]:
+    # Neighbours in a table share a page: where thousands are written it takes SQLite half the time.
+    return [rows[key] for key in sorted(rows)]
 
 
 def _transition(change: FacilityChange) -> Record:

@@ -91,7 +91,7 @@ class StreamGroup:
                 last[stream] = text(found[-1][0]), len(found)
             for entry_id, fields in found:
                 if fields:
-                    named = {text(name): text(value) for name, value in fields.items()}
+                    named = {name.decode(): value.decode() for name, value in fields.items()}
                     entries.append(Entry(stream, text(entry_id), named))
                 else:
                     gone.setdefault(stream, []).append(text(entry_id))

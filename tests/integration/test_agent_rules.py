@@ -122,7 +122,7 @@ class System:
         found: dict[str, set[tuple[int, int]]] = {}
         for user in USERS:
             for facility in FACILITIES:
-                online = await self.registry.online_sessions(facility, keys.partition_of(facility, user))
+                [online] = await self.registry.online_sessions_of([(facility, keys.partition_of(facility, user))])
                 found.setdefault(user, set()).update(presence(facility, s) for u, s in online if u == user)
         return found
 

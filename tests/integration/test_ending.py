@@ -15,5 +15,5 @@ async def test_a_session_is_over_at_a_facility_that_has_just_left_the_directory_
     await world.ending.end("u-9", "s")
     await world._settle()
     for facility in ("f-2", "f-3"):
-        assert await world.registry.online_sessions(facility, partition_of(facility)) == []
+        assert await world.registry.online_sessions_of([(facility, partition_of(facility))]) == [[]]
     assert await world.agents.get("u-9") is None

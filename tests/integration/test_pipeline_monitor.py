@@ -10,10 +10,13 @@ from redis.asyncio import Redis
 
 from shared import metrics
 from shared.broadcast.snapshots import facility_item
+from shared.domain.activity import DAY
 from shared.domain.directory import Directory, Facility
 from shared.domain.facility import FacilityChange
 from shared.domain.instants import to_iso
+from shared.domain.session import EndedSession, EndReason
 from shared.errors import DependencyUnavailableError
+from shared.pipeline import monitor
 from shared.registry import keys
 from shared.requests import HistoryQuery
 from shared.stream import group
@@ -295,3 +298,29 @@ async def test_a_departure_that_could_not_be_announced_is_announced_by_the_next_
         "online",
         "removed",
     ]
+
+
+async def test_what_is_past_retention_goes_by_the_hour_and_at_once_while_there_is_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.monitor.run()
+    world.advance(monitor.PRUNE_EVERY)
+    monkeypatch.setattr(monitor, "PRUNE_LIMIT", 2)
+
+    async def left_of(added: int) -> int:
+        long_ago = world.time - 1_000 * DAY
+        ended = [EndedSession("u", str(n), "f-1", long_ago, long_ago, EndReason.LEFT) for n in range(added)]
+        world.monitor_store.log_sessions(ended)
+        await world.monitor.run()
+        return len(world.monitor_rows(LOG))
+
+    assert await left_of(5) == 3
+    assert await left_of(0) == 1
+    assert await left_of(0) == 0
+    assert await left_of(1) == 1
+    world.advance(monitor.PRUNE_EVERY - 1)
+    assert await left_of(0) == 1
+    world.advance(1)
+    assert await left_of(0) == 0
+    world.advance(-DAY)
+    assert await left_of(1) == 0

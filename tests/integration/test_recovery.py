@@ -201,7 +201,7 @@ async def test_a_heartbeat_in_the_middle_of_the_recovery_brings_no_ended_session
     monkeypatch.setattr(world.registry, "restore", restore_and_hear)
     await world.client.flushall()
     await world.until(1_000)
-    assert await world.registry.online_sessions("f-1", keys.partition_of("f-1")) == []
+    assert await world.registry.online_sessions_of([("f-1", keys.partition_of("f-1"))]) == [[]]
 
 
 async def test_a_recovery_that_takes_long_keeps_its_lease(world: World) -> None:

@@ -302,3 +302,27 @@ async def test_restored_facilities_jump_ahead_and_end_at_the_loss_unless_heard(r
     assert await changes(redis) == [("offline", 10_000, 1_002, "expired")]
     assert await changes(redis, "f-2") == []
     assert await redis.xlen(keys.partition_of("f-1").ended) == 0, "the nameless presence is not a session"
+
+
+async def test_those_online_are_told_place_by_place(redis: Redis) -> None:
+    system = registry(redis)
+    restored = FacilityState("f-3", FacilityStatus.ONLINE, T, 1, reason="heartbeat")
+    await system.restore([restored], T, version_jump=1_000)
+    await system.ingest(
+        [
+            ("f-1", beat("u-1", 0)),
+            ("f-1", beat("u-1", 0, session="t")),
+            ("f-1", beat("gone", 0)),
+            ("f-1", beat("gone", 1, leaving=True)),
+            (UNASSIGNED, beat("stranger", 0)),
+        ]
+    )
+    await sweep(system, GRACE + 2)
+    await system.ingest([("f-1", beat("unheard", 1, leaving=True))])
+    places = [(facility, keys.partition_of(facility)) for facility in ("f-3", "f-2", "f-1")]
+    places.append((UNASSIGNED, keys.partition_of(UNASSIGNED, "stranger")))
+    *empty, at_one, nowhere = await system.online_sessions_of(places)
+    assert empty == [[], []], "a nameless session is nobody's"
+    assert sorted(at_one) == [("u-1", "s"), ("u-1", "t")]
+    assert nowhere == [("stranger", "s")]
+    assert await system.online_sessions_of([]) == []
