@@ -158,7 +158,7 @@ async def test_redis_announces_the_key_after_its_deadline(world: World) -> None:
     await world.beat("u-1")
     partition = keys.partition_of("f-1")
     key = partition.session("f-1", "u-1/s")
-    assert await world.redis.pexpiretime(key) == world.time + TTL + 2_000
+    assert await world.redis.pexpiretime(key) == world.time + TTL + 5_000
     async with world.redis.pubsub() as listener:
         await listener.subscribe(keys.EXPIRED_CHANNEL)
         assert await listener.get_message(timeout=10)

@@ -1,6 +1,6 @@
-"""A sweep that fails midway, or takes long: what it has done is told, once, and no partition waits for another."""
+"""A sweep that fails midway, or takes long: what it has done is told, once, and nothing else waits for it."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -80,3 +80,42 @@ async def test_a_slow_sweep_tells_each_change_once(site: World, monkeypatch: pyt
     _before_each_sweep(site, monkeypatch, take_long)
     assert (await site.at(TTL + 1_000)).changes == len(FACILITIES)
     assert site.browsers.woken == len(FACILITIES) + 1, "once for each, and as every sweep does at its end"
+
+
+async def test_a_sweep_that_takes_long_does_not_stall_the_watermark(
+    site: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_long(_: Partition) -> None:
+        site._clock[0] += 300
+
+    _before_each_sweep(site, monkeypatch, take_long)
+    assert (await site.at(TTL + 1_000)).ended == len(FACILITIES)
+    assert site.time > TTL + 5_000
+    await site.at(site.time + 1_000)
+    assert await site.announced() == []
+
+
+async def test_while_the_sweep_is_behind_hints_and_session_lists_are_out_of_its_way(
+    site: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = max(FACILITIES, key=lambda each: partition_of(each).number)
+    key = partition_of(last).session(last, f"u-of-{last}/s")
+    real: Callable[..., Coroutine[Any, Any, SweepResult]] = site.registry.sweep
+    unlisted: list[set[Partition]] = []
+    hints = []
+
+    async def sweep(partition: Partition, watermark: int, *, hold_until: int) -> SweepResult:
+        site._clock[0] += 300
+        if partition == partition_of(last):
+            hints.append((await site.sweeper.run_for_key(key)).ended)
+        return await real(partition, watermark, hold_until=hold_until)
+
+    async def unlist(partitions: Iterable[Partition], watermark: int) -> None:
+        unlisted.append(set(partitions))
+
+    monkeypatch.setattr(site.registry, "sweep", sweep)
+    monkeypatch.setattr(site.registry, "unlist", unlist)
+    assert (await site.at(TTL + 1_000)).ended == len(FACILITIES)
+    assert hints == [0]
+    [once] = unlisted
+    assert partition_of(last) in once

@@ -1,4 +1,5 @@
--- Ends the sessions of one partition whose deadline the watermark has passed, earliest first, each at its deadline.
+-- Ends the sessions of one partition whose deadline the watermark has passed, each at its deadline: a facility at a
+-- time, because a visit costs as much as the facility has sessions, the facility with the earliest deadline first.
 --
 -- ARGV[4] watermark in ms
 -- ARGV[5] most facilities to visit in this call
@@ -19,22 +20,22 @@ end
 -- Returns the sessions that are over, and when the earliest of the others began and must next be looked at. Moves the
 -- session-list keys of these on when the first of them has come to its time, which is about once a TTL however often
 -- somebody else's end has the facility visited.
-local function examine(facility, upto)
+local function examine(facility)
   local values = sessions_key(facility)
   local over, began, look_at = {}, nil, nil
   local newest, minute, waiting, listed = heard_of(facility)
-  local moves, listed_next = upto >= listed, nil
+  local moves, listed_next = reached >= listed, nil
   local function look(at) look_at = math.min(look_at or at, at) end
 
   each_session(redis.call('HGETALL', values), function(id, started, beat, leave, ended, life)
     if life == ONLINE then
       local due, reason = deadline(beat, leave)
       local held = reason == EXPIRED and hold_until > 0
-      if due <= upto and not held then
+      if due <= reached and not held then
         over[#over + 1] = { id = id, started = started, beat = beat, leave = leave, due = due, reason = reason }
       else
         began = math.min(began or started, started)
-        if held then due = math.max(due, hold_until, upto + 1) end
+        if held then due = math.max(due, hold_until, reached + 1) end
         look(due)
         if moves and id ~= NAMELESS then
           expire_at(facility, id, due, reason == LEFT and LEAVE_SLACK or SWEEP_SLACK)
@@ -42,10 +43,10 @@ local function examine(facility, upto)
         end
       end
     elseif life == PENDING then
-      if leave + ttl <= upto then redis.call('HDEL', values, id) else look(leave + ttl) end
+      if leave + ttl <= reached then redis.call('HDEL', values, id) else look(leave + ttl) end
     elseif life >= LOGGED then
       local at = forgettable_at(beat, leave, ended)
-      if at <= upto then redis.call('HDEL', values, id) else look(at) end
+      if at <= reached then redis.call('HDEL', values, id) else look(at) end
     end
   end)
   if moves and listed_next then
@@ -115,22 +116,16 @@ local function turns(facilities)
   return #facilities
 end
 
--- When there is too much for one call, stop at a moment: everything before it is decided, nothing after it, and the
--- next call begins with those due at that very moment that had no turn.
-local upto, decided, due, taken = reached, reached, { only }, 1
+local due, taken = { only }, 1
 if not only then
   due = redis.call('ZRANGE', DEADLINES, '-inf', reached, 'BYSCORE', 'LIMIT', 0, limit)
   taken = #due > 0 and turns(due) or 0
-  if taken < #due or #due == limit then
-    upto = tonumber(redis.call('ZSCORE', DEADLINES, due[taken]))
-    decided = upto - 1
-  end
 end
 
 local ended, changes = 0, 0
 for i = 1, taken do
   local facility = due[i]
-  local over, began, look_at = examine(facility, upto)
+  local over, began, look_at = examine(facility)
   if #over > 0 then
     ended = ended + #over
     changes = changes + finish(facility, over, began)
@@ -142,8 +137,11 @@ for i = 1, taken do
   end
 end
 
--- During a hold, and by a visit to one facility, nothing is decided for the partition as a whole.
+-- Each facility is done up to the watermark, the partition up to the first that had no turn. During a hold, and by a
+-- visit to one facility, nothing is decided for the partition as a whole.
+local _, waits_since = unpack(redis.call('ZRANGE', DEADLINES, '-inf', reached, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES'))
+local decided = waits_since and tonumber(waits_since) - 1 or reached
 if hold_until == 0 and not only and decided > watermark() then
   redis.call('SET', WATERMARK, string.format('%.0f', decided))
 end
-return { ended, changes, decided < reached and 1 or 0 }
+return { ended, changes, waits_since and 1 or 0 }
