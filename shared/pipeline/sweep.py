@@ -95,11 +95,13 @@ class SessionSweep:
         3. When so few are heard that they cannot all have gone, only those who left end (rule 7).
         4. Otherwise every partition is swept up to it; where that takes long, with new looks at 1 to 3 in between.
         5. Unless the pipeline is stale, alerts are raised for whoever has been offline for too long.
-        Does nothing while another process sweeps. Raises DependencyUnavailableError.
+        Does nothing while another process sweeps. Raises DependencyUnavailableError; where only some partitions fail,
+        after the others have had their turn.
         """
         if not await self._lease.acquire():
             return SweepResult()
         total = SweepResult()
+        failures: list[PulseError | RedisError] = []
         try:
             await self._recovery.ensure()
             await self._recovery.vouch()
@@ -109,7 +111,8 @@ class SessionSweep:
                 state = await self._observe(patience=0 if self._behind else CANARY_WAIT)
                 if state is None or state.watermark is None or not state.may_end_sessions(self._now(), self._timing):
                     break
-                total = _sum(total, await self._sweep_slice(left, state.watermark, state.nobody_expires_until))
+                swept = await self._sweep_slice(left, failures, state.watermark, state.nobody_expires_until)
+                total = _sum(total, swept)
                 if not state.stale:
                     await self._alerts.announce(state.watermark)
                 if left and not self._behind:
@@ -118,6 +121,8 @@ class SessionSweep:
         finally:
             self._behind = False
             await self._lease.release()
+        if failures:
+            raise failures[0]
         self._broadcaster.wake()
         self._follower.wake()
         self._alerts.call_webhook()
@@ -227,13 +232,14 @@ class SessionSweep:
                 return ingested
             await asyncio.sleep(_CANARY_POLL_SECONDS)
 
-    async def _sweep_slice(self, left: deque[Partition], watermark: int, hold_until: int) -> SweepResult:
+    async def _sweep_slice(
+        self, left: deque[Partition], failures: list[PulseError | RedisError], watermark: int, hold_until: int
+    ) -> SweepResult:
         """Sweeps the partitions in turns until the slice is over, and takes those that are done from `left`.
 
-        One that fails is left to the next run; the first failure is raised at the end.
+        One that fails is left to the next run, and why is added to `failures`.
         """
         total, untold = SweepResult(), SweepResult()
-        failure: PulseError | RedisError | None = None
         started = self._now()
         try:
             while left and self._now() - started < self._slice:
@@ -244,7 +250,7 @@ class SessionSweep:
                 )
                 for partition, result in zip(partitions, results, strict=True):
                     if isinstance(result, (PulseError, RedisError)):
-                        failure = failure or result
+                        failures.append(result)
                     elif isinstance(result, BaseException):
                         raise result
                     else:
@@ -260,8 +266,6 @@ class SessionSweep:
                     untold = SweepResult()
         finally:
             self._wake(untold.ended, untold.changes)
-        if failure is not None:
-            raise failure
         return total
 
     def _wake(self, ended: int, changes: int) -> None:

@@ -37,13 +37,15 @@ def _before_each_sweep(site: World, monkeypatch: pytest.MonkeyPatch, step: Calla
     monkeypatch.setattr(site.registry, "sweep", sweep)
 
 
+@pytest.mark.parametrize("after", [0, 1_000])
 async def test_a_partition_that_fails_keeps_no_other_from_its_ends_and_they_are_told(
-    site: World, monkeypatch: pytest.MonkeyPatch
+    site: World, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     broken = min((partition_of(each) for each in FACILITIES), key=lambda partition: partition.number)
 
     def fail(partition: Partition) -> None:
         if partition == broken:
+            site._clock[0] += after
             raise DependencyUnavailableError("redis", "one node is away")
 
     _before_each_sweep(site, monkeypatch, fail)
