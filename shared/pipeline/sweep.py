@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -39,6 +39,8 @@ _SLICE = 1_000
 what stops the watermark. Its canaries come back a slice later, so a slice is a small part of what makes a stall."""
 _AT_ONCE = 4
 """Partitions swept at the same time: few, because a heartbeat in Redis may have to wait for all of them."""
+_UNLISTED_AT_ONCE = 250
+"""Facilities of a partition that lose their session-list keys at once, for the same reason."""
 _LEASE_MS = 5_000
 
 
@@ -83,7 +85,7 @@ class SessionSweep:
         self._slice = min(_SLICE, timing.stale_after // 6)
         self._silence = silence
         self._now = now
-        self._behind = False
+        self._waiting: frozenset[Partition] = frozenset()
         self._lease = Lease(client, keys.SWEEP_LEASE, _LEASE_MS)
         self._task: asyncio.Task[None] | None = None
 
@@ -106,36 +108,37 @@ class SessionSweep:
             await self._recovery.ensure()
             await self._recovery.vouch()
             left = deque(keys.ALL_PARTITIONS)
-            while left:
+            # Stops when the lease is lost: another process sweeps.
+            while left and await self._lease.renew():
                 # Canaries of the slice before have had time enough.
-                state = await self._observe(patience=0 if self._behind else CANARY_WAIT)
+                state = await self._observe(patience=0 if self._waiting else CANARY_WAIT)
                 if state is None or state.watermark is None or not state.may_end_sessions(self._now(), self._timing):
                     break
                 swept = await self._sweep_slice(left, failures, state.watermark, state.nobody_expires_until)
                 total = _sum(total, swept)
                 if not state.stale:
                     await self._alerts.announce(state.watermark)
-                if left and not self._behind:
-                    await self._registry.unlist(left, state.watermark)
-                self._behind = bool(left)
+                if left and not self._waiting:
+                    await self._unlist(left, state.watermark)
+                self._waiting = frozenset(left)
         finally:
-            self._behind = False
+            self._waiting = frozenset()
+            self._broadcaster.wake()
+            self._follower.wake()
+            self._alerts.call_webhook()
             await self._lease.release()
         if failures:
             raise failures[0]
-        self._broadcaster.wake()
-        self._follower.wake()
-        self._alerts.call_webhook()
         return total
 
     async def run_for_key(self, key: str) -> SweepResult:
         """Ends what is due at the facility of an expired session-list key; any other key is ignored.
 
-        The missing key proves nothing by itself: the watermark still decides. Nor does it help while so many are due
-        that the sweep under way is behind: thousands of keys expire then, and each of these facilities has its turn.
+        The missing key proves nothing by itself: the watermark still decides. Nor does it help where this process's
+        sweep is behind: thousands of keys expire then, and each of these facilities has its turn.
         """
         place = keys.facility_of_session_key(key)
-        if place is None or self._behind:
+        if place is None or place[0] in self._waiting:
             return SweepResult()
         partition, facility_id = place
         # The sweep has mostly been there already; that must cost one question, not five.
@@ -199,7 +202,9 @@ class SessionSweep:
         now = self._now()
         after = observe(before, ingested, now, self._timing)
         backlog = 0 if after.watermark is None else await self._registry.count_due(after.watermark)
-        if after.may_end_sessions(now, self._timing):
+        # A rest (rule 7) lasts until those known to be gone have ended: the more of them do, the greater the share of
+        # those who are heard.
+        if after.may_end_sessions(now, self._timing) and not (self._waiting and after.silence.resting):
             after = await self._silence.look(after, now, backlog)
         metrics.swept(after, now, backlog)
         return await self._saved(before, after, now)
@@ -258,7 +263,8 @@ class SessionSweep:
                         if result.more:
                             left.append(partition)
                 # When not only those partitions are away that failed, this fails too, and ends the sweep.
-                await self._lease.renew()
+                if not await self._lease.renew():
+                    break
                 # Told at once, the changes of the first partition would make those of the others wait for the
                 # region's next message; only a sweep that takes long has its changes told meanwhile.
                 if self._now() - started >= _TELL_AFTER:
@@ -267,6 +273,15 @@ class SessionSweep:
         finally:
             self._wake(untold.ended, untold.changes)
         return total
+
+    async def _unlist(self, left: Iterable[Partition], watermark: int) -> None:
+        """Takes session-list keys out of the way of a sweep that is behind, for no longer than a slice."""
+        started = self._now()
+        for partition in left:
+            passed, visited = 0, _UNLISTED_AT_ONCE
+            while visited == _UNLISTED_AT_ONCE and self._now() - started < self._slice:
+                visited = await self._registry.unlist(partition, watermark, passed, _UNLISTED_AT_ONCE)
+                passed += visited
 
     def _wake(self, ended: int, changes: int) -> None:
         """Has delivered what there is."""

@@ -24,7 +24,7 @@ from shared.registry.results import UNASSIGNED, Heard, IngestResult, Reading, St
 from shared.registry.scripts import load
 from shared.registry.sequences import newest_sequences
 
-_UNLISTED_AT_ONCE = 5_000
+_PLACES_AT_ONCE = 200
 _CENSUS_SAMPLE = 512
 """Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
 
@@ -106,16 +106,16 @@ class Registry:
         """Ends what is due at `watermark` in one facility, out of turn."""
         return await self._call_sweep(partition, watermark, 1, hold_until, facility_id)
 
-    async def unlist(self, partitions: Iterable[Partition], watermark: int) -> None:
-        """Removes the session-list keys at facilities that are due, up to 5,000 a partition.
+    async def unlist(self, partition: Partition, watermark: int, passed: int, limit: int) -> int:
+        """Removes the session-list keys of the facilities that are due; returns how many these were, `limit` at most.
 
-        For a sweep that is behind: each key that expires before it comes calls a function on every instance, in vain.
+        The first `passed` are left out. Each key that expires before the sweep comes calls functions in vain.
         """
-        for partition in partitions:
-            with redis_errors():
-                await self._unlist(
-                    keys=partition.script_keys(), args=[*self._common(partition), watermark, _UNLISTED_AT_ONCE]
-                )
+        with redis_errors():
+            visited: int = await self._unlist(
+                keys=partition.script_keys(), args=[*self._common(partition), watermark, passed, limit]
+            )
+        return visited
 
     async def count_due(self, watermark: int) -> int:
         """Returns how many facilities wait to be looked at."""
@@ -334,11 +334,14 @@ class Registry:
 
     async def online_sessions_of(self, places: Sequence[tuple[str, Partition]]) -> list[list[tuple[str, str]]]:
         """Returns (user, session) of everybody online at each of the places, in the order given."""
-        with redis_errors():
-            pipe = self._client.pipeline(transaction=False)
-            for facility_id, partition in places:
-                pipe.hgetall(partition.sessions(facility_id))
-            return [online_sessions(rows) for rows in await pipe.execute()]
+        online: list[list[tuple[str, str]]] = []
+        for some in batched(places, _PLACES_AT_ONCE, strict=False):
+            with redis_errors():
+                pipe = self._client.pipeline(transaction=False)
+                for facility_id, partition in some:
+                    pipe.hgetall(partition.sessions(facility_id))
+                online += [online_sessions(rows) for rows in await pipe.execute()]
+        return online
 
     async def attest(self, places: Iterable[tuple[str, str]], now: int) -> int:
         """Has it said once more which sessions each user of the (facility, user) pairs has there; returns how many."""

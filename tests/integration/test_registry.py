@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 from redis.asyncio import Redis
 
 from shared.domain.facility import FacilityState, FacilityStatus
@@ -282,13 +283,28 @@ async def test_many_sessions_at_few_facilities_are_worked_off_in_bounded_steps_t
     assert await redis.get(partition.watermark) == str(T + 200_000).encode()
 
 
+@pytest.mark.parametrize("hold_until", [0, T + 300_000])
+async def test_what_is_forgotten_cannot_be_begun_anew_by_a_message_given_again(redis: Redis, hold_until: int) -> None:
+    system = registry(redis)
+    partition = keys.partition_of("f-1")
+    others = [each for n in range(4_000) if keys.partition_of(each := f"o-{n}") == partition][:120]
+    gone = [("f-1", beat("gone", 0)), ("f-1", beat("gone", 1_000, leaving=True))]
+    await system.ingest([*gone, ("f-1", beat("other", -5_000)), *((each, beat("u", -4_999)) for each in others)])
+    await sweep(system, 10_000)
+    await system.purge([EndedSession("gone", "s", "f-1", T, T + 6_000, EndReason.LEFT)])
+    assert (await system.sweep(partition, T + 96_500, limit=50, hold_until=hold_until)).more
+    again = await system.ingest(gone)
+    assert (again.began, again.changes) == (0, 0)
+
+
 async def test_only_of_facilities_that_are_due_the_session_list_is_taken_away(redis: Redis) -> None:
     system = registry(redis)
     now = time.time_ns() // 1_000_000  # keys expire by the clock of Redis
     partition = keys.partition_of("f-1")
     other = next(each for n in range(100) if keys.partition_of(each := f"o-{n}") == partition)
     await system.ingest([("f-1", Heartbeat("u-1", "s", now - TTL)), (other, Heartbeat("u-2", "s", now))])
-    await system.unlist([partition], now)
+    assert await system.unlist(partition, now, 0, 10) == 1
+    assert await system.unlist(partition, now, 1, 10) == 0
     assert await redis.exists(partition.session("f-1", "u-1/s")) == 0
     assert await redis.exists(partition.session(other, "u-2/s")) == 1
     assert (await system.sweep(partition, now)).ended == 1, "what decides is still there"

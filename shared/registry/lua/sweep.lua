@@ -9,8 +9,14 @@
 
 local reached, limit, hold_until, only = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 
--- Sessions looked at in one call, or little more: Redis answers nobody meanwhile, and a thousand that end take it 20 ms.
+-- Values looked at in one call, as far as whole facilities allow: Redis answers nobody meanwhile, and a thousand sessions
+-- that end take it 20 ms.
 local ENOUGH = 1000
+
+-- Up to when values that tell nobody's presence any more may go: no further than messages are judged late (ingest.lua),
+-- or one given again would begin the session anew.
+local decided = math.max(watermark(), hold_until == 0 and not only and reached or 0)
+local forgotten = math.min(reached, decided)
 
 local function by_deadline(a, b)
   if a.due ~= b.due then return a.due < b.due end
@@ -26,6 +32,9 @@ local function examine(facility)
   local newest, minute, waiting, listed = heard_of(facility)
   local moves, listed_next = reached >= listed, nil
   local function look(at) look_at = math.min(look_at or at, at) end
+  local function forget(id, at)
+    if at <= forgotten then redis.call('HDEL', values, id) else look(math.max(at, hold_until, reached + 1)) end
+  end
 
   each_session(redis.call('HGETALL', values), function(id, started, beat, leave, ended, life)
     if life == ONLINE then
@@ -43,10 +52,9 @@ local function examine(facility)
         end
       end
     elseif life == PENDING then
-      if leave + ttl <= reached then redis.call('HDEL', values, id) else look(leave + ttl) end
+      forget(id, leave + ttl)
     elseif life >= LOGGED then
-      local at = forgettable_at(beat, leave, ended)
-      if at <= reached then redis.call('HDEL', values, id) else look(at) end
+      forget(id, forgettable_at(beat, leave, ended))
     end
   end)
   if moves and listed_next then
@@ -106,12 +114,12 @@ local function finish(facility, over, began)
   return changes
 end
 
--- Returns how many of these facilities have their turn in one call: as many as have `ENOUGH` sessions together.
+-- Returns how many of these facilities have their turn in one call: as many as have `ENOUGH` values together.
 local function turns(facilities)
-  local sessions = 0
-  for i, raw in ipairs(redis.call('HMGET', FACILITIES, unpack(facilities))) do
-    if raw then sessions = sessions + select(4, struct.unpack(FACILITY, raw)) end
-    if sessions >= ENOUGH then return i end
+  local values = 0
+  for i, facility in ipairs(facilities) do
+    values = values + redis.call('HLEN', sessions_key(facility))
+    if values >= ENOUGH then return i end
   end
   return #facilities
 end
@@ -137,11 +145,7 @@ for i = 1, taken do
   end
 end
 
--- Each facility is done up to the watermark, the partition up to the first that had no turn. During a hold, and by a
--- visit to one facility, nothing is decided for the partition as a whole.
-local _, waits_since = unpack(redis.call('ZRANGE', DEADLINES, '-inf', reached, 'BYSCORE', 'LIMIT', 0, 1, 'WITHSCORES'))
-local decided = waits_since and tonumber(waits_since) - 1 or reached
-if hold_until == 0 and not only and decided > watermark() then
-  redis.call('SET', WATERMARK, string.format('%.0f', decided))
-end
-return { ended, changes, waits_since and 1 or 0 }
+-- Decided for the whole partition, also where facilities still wait for their turn: what is late is late at all of them.
+-- During a hold, and by a visit to one facility, nothing is.
+if decided > watermark() then redis.call('SET', WATERMARK, string.format('%.0f', decided)) end
+return { ended, changes, redis.call('ZCOUNT', DEADLINES, '-inf', reached) > 0 and 1 or 0 }

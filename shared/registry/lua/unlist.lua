@@ -2,13 +2,13 @@
 -- times to everybody while the sweep is on its way there. Where a session goes on, it is listed anew when its time comes.
 --
 -- ARGV[4] watermark in ms
--- ARGV[5] most facilities, those that are due first
--- Returns the number of keys removed.
+-- ARGV[5] how many of them to pass over, those that are due first   ARGV[6] how many to visit at most
+-- Returns the number of facilities visited.
 
-local removed = 0
-for _, facility in ipairs(redis.call('ZRANGE', DEADLINES, '-inf', ARGV[4], 'BYSCORE', 'LIMIT', 0, ARGV[5])) do
+local due = redis.call('ZRANGE', DEADLINES, '-inf', ARGV[4], 'BYSCORE', 'LIMIT', ARGV[5], ARGV[6])
+for _, facility in ipairs(due) do
   local listed = {}
   for i, id in ipairs(redis.call('HKEYS', sessions_key(facility))) do listed[i] = listing_key(facility, id) end
-  in_pieces(listed, function(...) removed = removed + redis.call('UNLINK', ...) end)
+  in_pieces(listed, function(...) redis.call('UNLINK', ...) end)
 end
-return removed
+return #due
