@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import batched
 from typing import Protocol
 
 from redis.asyncio import Redis
@@ -39,7 +40,7 @@ _SLICE = 1_000
 what stops the watermark. Its canaries come back a slice later, so a slice is a small part of what makes a stall."""
 _AT_ONCE = 4
 """Partitions swept at the same time: few, because a heartbeat in Redis may have to wait for all of them."""
-_UNLISTED_AT_ONCE = 250
+_UNLISTED_AT_ONCE = 500
 """Facilities of a partition that lose their session-list keys at once, for the same reason."""
 _LEASE_MS = 5_000
 
@@ -276,12 +277,16 @@ class SessionSweep:
 
     async def _unlist(self, left: Iterable[Partition], watermark: int) -> None:
         """Takes session-list keys out of the way of a sweep that is behind, for no longer than a slice."""
-        started = self._now()
-        for partition in left:
+        until = self._now() + self._slice
+
+        async def unlist(partition: Partition) -> None:
             passed, visited = 0, _UNLISTED_AT_ONCE
-            while visited == _UNLISTED_AT_ONCE and self._now() - started < self._slice:
+            while visited == _UNLISTED_AT_ONCE and self._now() < until:
                 visited = await self._registry.unlist(partition, watermark, passed, _UNLISTED_AT_ONCE)
                 passed += visited
+
+        for partitions in batched(left, _AT_ONCE, strict=False):
+            await asyncio.gather(*map(unlist, partitions))
 
     def _wake(self, ended: int, changes: int) -> None:
         """Has delivered what there is."""
