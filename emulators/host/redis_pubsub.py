@@ -29,9 +29,6 @@ class _EntraCredentials(CredentialProvider):
         self._principal_id = principal_id
         self._credential = DefaultAzureCredential(managed_identity_client_id=client_id)
 
-    def get_credentials(self) -> tuple[str, str]:
-        raise NotImplementedError("this trigger connects asynchronously")
-
     async def get_credentials_async(self) -> tuple[str, str]:
         token = await self._credential.get_token("https://redis.azure.com/.default")
         return self._principal_id, token.token

@@ -23,6 +23,7 @@ from redis.exceptions import (
 )
 
 from shared.errors import DependencyUnavailableError
+from shared.registry.results import StraddleError
 
 if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
@@ -108,3 +109,14 @@ async def run_ids(client: Redis) -> str:
     # A cluster's client answers by node.
     nodes = [info] if "redis_version" in info else info.values()
     return ",".join(sorted(str(node.get("run_id", "")) for node in nodes))
+
+
+@contextmanager
+def straddling() -> Iterator[None]:
+    """Turns the refusal of a batch of which only some was read before (ingest.lua) into StraddleError."""
+    try:
+        yield
+    except ResponseError as error:
+        if "STRADDLE" in str(error):
+            raise StraddleError(str(error)) from None
+        raise

@@ -1,14 +1,12 @@
 """Sessions and facilities in Redis: one typed call per script, one script call per partition."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import batched
 
 import msgpack
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from shared import metrics
 from shared.domain.facility import FacilityState, FacilityStatus
@@ -16,11 +14,11 @@ from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, SessionTiming
 from shared.domain.silence import Census
 from shared.registry import keys
-from shared.registry.client import redis_errors, scored, text
+from shared.registry.client import redis_errors, scored, straddling, text
 from shared.registry.directory_cache import Departure
 from shared.registry.keys import Partition
 from shared.registry.packing import REASONS, facility_state, flat, online_sessions, place, sayings_of
-from shared.registry.results import UNASSIGNED, Heard, IngestResult, Reading, StraddleError, SweepResult
+from shared.registry.results import UNASSIGNED, Heard, IngestResult, Reading, SweepResult
 from shared.registry.scripts import load
 from shared.registry.sequences import newest_sequences
 
@@ -67,7 +65,7 @@ class Registry:
             messages += (f"{beat.user_id}/{beat.session_id}", beat.received_at, flags)
             if reading is not None and beat.received_at > newest.get(partition, 0):
                 newest[partition] = beat.received_at
-        with redis_errors(), _straddling():
+        with redis_errors(), straddling():
             results = await asyncio.gather(
                 *(
                     self._ingest(
@@ -391,13 +389,3 @@ class Registry:
 
     def _common(self, partition: Partition) -> list[str | int]:
         return [partition.tag, self._timing.ttl, self._timing.leave_grace]
-
-
-@contextmanager
-def _straddling() -> Iterator[None]:
-    try:
-        yield
-    except ResponseError as error:
-        if "STRADDLE" in str(error):
-            raise StraddleError(str(error)) from None
-        raise

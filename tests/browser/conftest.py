@@ -43,7 +43,7 @@ def chromium() -> str:
     """Where Chromium is."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, PROGRAMS)), None)
     if path is None:
-        pytest.skip("Chromium is not installed")
+        pytest.skip("Chromium is not installed: `apt-get install chromium`, or CHROMIUM=/path make test")
     return path
 
 

@@ -18,7 +18,7 @@ from tests.browser.people import People
 def test_the_package_holds_the_client_and_nothing_of_the_dashboard(tmp_path: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("npm (Node.js) is not installed")
+        pytest.skip("npm is not installed: `apt-get install npm`, then `make test TESTS=tests/browser/test_package.py`")
     command = [npm, "pack", "--dry-run", "--json", "--offline", "--cache", str(tmp_path)]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True, check=True)
     [package] = json.loads(done.stdout)
