@@ -17,15 +17,14 @@ class People:
         self._stack = stack
         self._http = aiohttp.ClientSession()
         self._tokens: dict[tuple[str, bool], str] = {}
-        self._beating: dict[str, asyncio.Task[None]] = {}
+        self._beating: dict[str, list[asyncio.Task[None]]] = {}
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._beating.values():
-            task.cancel()
-        await asyncio.gather(*self._beating.values(), return_exceptions=True)
+        for user_id in list(self._beating):
+            await self.fall_silent(user_id)
         await self._http.close()
 
     async def call(
@@ -50,19 +49,19 @@ class People:
         facility: dict[str, Any] = body
         return facility
 
-    async def come(self, user_id: str) -> str:
+    async def come(self, user_id: str, session_id: str = "") -> str:
         """Beats every second from now on; returns the session id."""
-        session_id = str(uuid.uuid4())
+        session_id = session_id or str(uuid.uuid4())
         await self.beat(user_id, session_id)
-        self._beating[user_id] = asyncio.create_task(self._go_on(user_id, session_id))
+        self._beating.setdefault(user_id, []).append(asyncio.create_task(self._go_on(user_id, session_id)))
         return session_id
 
     async def fall_silent(self, user_id: str) -> None:
         """Beats no more, without a word."""
-        task = self._beating.pop(user_id)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        tasks = self._beating.pop(user_id)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _go_on(self, user_id: str, session_id: str) -> None:
         while True:

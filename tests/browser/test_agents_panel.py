@@ -5,7 +5,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 
-from playwright.async_api import Locator, Page, WebSocketRoute, expect
+from playwright.async_api import Locator, Page, Response, WebSocketRoute, expect
 
 from tests.browser.conftest import Window, sign_in, until, when
 from tests.browser.people import People
@@ -153,19 +153,38 @@ async def test_a_chosen_status_is_not_undone_by_what_was_on_its_way_and_outlives
     await expect(away).to_be_checked()
 
 
-async def test_a_click_that_takes_its_time_is_not_lost_when_the_row_changes(window: Window, people: People) -> None:
+async def test_a_click_that_takes_its_time_is_not_lost_when_rows_come_above(window: Window, people: People) -> None:
     session_id = await people.come("u-29")
     page = await panel(window)
     end = agent(page, "u-29").get_by_role("button", name=f"End session {session_id}")
     await end.focus()
     await end.hover()
     await page.mouse.down()
-    await people.beat("u-29", "another")
-    await people.come("u-30")
-    await expect(agent(page, "u-29").get_by_role("button", name="End session")).to_have_count(2)
+    above = {"u-2", "u-3", "u-30"}
+    for user_id in above:
+        await people.come(user_id)
+
+    async def tells_all(answer: Response) -> bool:
+        return "/agents?" in answer.url and {each["userId"] for each in (await answer.json())["items"]} >= above
+
+    for _ in range(20):
+        if await tells_all(await page.wait_for_event("response")):
+            break
     await expect(end).to_be_focused()
     await page.mouse.up()
     await expect(page.get_by_role("dialog", name="End this session?")).to_contain_text(session_id)
+    for user_id in above:
+        await expect(agent(page, user_id)).to_have_count(1)
+
+
+async def test_a_new_session_moves_no_button_of_its_row(window: Window, people: People) -> None:
+    session_id = await people.come("u-34")
+    page = await panel(window)
+    buttons = agent(page, "u-34").get_by_role("button", name="End session")
+    await expect(buttons).to_have_accessible_name(re.compile(session_id))
+    await people.come("u-34", "-sorts-first")
+    await expect(buttons).to_have_count(2)
+    await expect(buttons.first).to_have_accessible_name(re.compile(session_id))
 
 
 async def test_the_panel_is_for_administrators(window: Window) -> None:

@@ -58,7 +58,8 @@ export function agentRow(userId, world, actions) {
       known.get(sessionId).update(agent);
     }
     setText(count, format.formatCount(agent.sessions));
-    arrange(sessions, known.size ? agent.sessionIds.map((sessionId) => known.get(sessionId).element) : [count]);
+    // In the order in which they came, so that a new one moves none that somebody is about to click.
+    arrange(sessions, known.size ? [...known.values()].map(({ element }) => element) : [count]);
   };
   return {
     element,

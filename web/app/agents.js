@@ -28,6 +28,7 @@ class AgentsPage {
   #again = false;
   #timer = null;
   #parts = {};
+  #isPressed = false;
   #over = new AbortController();
 
   constructor(main, { pulse, world, announce, isAdmin }) {
@@ -68,7 +69,7 @@ class AgentsPage {
               ),
             ),
           ),
-          this.#part("rows", h("tbody", {})),
+          this.#part("rows", h("tbody", { onpointerdown: (event) => this.#press(event) })),
         ),
         this.#part("empty", h("p", { class: "empty" }, "Loading agents…")),
         this.#part(
@@ -251,7 +252,24 @@ class AgentsPage {
 
   // -- showing
 
+  /** Rows stay where they are while a button is held down: a click counts only where it began. */
+  #press({ target }) {
+    if (!target.closest("button")) return;
+    this.#isPressed = true;
+    const over = new AbortController();
+    const release = () => {
+      over.abort();
+      // After the click, which follows.
+      setTimeout(() => {
+        this.#isPressed = false;
+        if (!this.#over.signal.aborted) this.#show();
+      });
+    };
+    for (const each of ["pointerup", "pointercancel"]) addEventListener(each, release, { signal: over.signal });
+  }
+
   #show() {
+    if (this.#isPressed) return;
     const { rows, empty, more, summary } = this.#parts;
     const agents = [...this.#agents.values()]
       .filter(({ agentStatus }) => !this.#chosen.status || agentStatus === this.#chosen.status)
