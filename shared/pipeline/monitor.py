@@ -118,7 +118,7 @@ class SessionMonitor:
         2. The private database: status changes, ended sessions (which only then leave Redis), sessions ended by
            command, what was counted of facilities; what is old is pruned.
         3. Users whom the directory moved are told of; agents are compared with the sessions.
-        4. Streams are trimmed and watched; what is online is counted.
+        4. Streams are trimmed and watched; what is online is counted. 3 and 4 ask no database, so they run together.
         A step that fails keeps no other from its turn; the first failure is raised at the end. Raises
         DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
         """
@@ -138,9 +138,10 @@ class SessionMonitor:
                     await steps.run("activity", self._activity.run(self._lease.renew), otherwise=0)
                     await steps.run("ended sessions", self._keep_ended_ids(), otherwise=None)
                     await steps.run("pruning", self._prune(), otherwise=None)
-                await steps.run("agents", self._agent_upkeep.run(), otherwise=None)
-                await steps.run("streams", self._bounds.keep(), otherwise=None)
-                await steps.run("census", self._count_sessions(), otherwise=None)
+                async with asyncio.TaskGroup() as together:
+                    together.create_task(steps.run("agents", self._agent_upkeep.run(), otherwise=0))
+                    together.create_task(steps.run("streams", self._bounds.keep(), otherwise=None))
+                    together.create_task(steps.run("census", self._count_sessions(), otherwise=None))
         finally:
             await self._lease.release()
         result = MonitorResult(changes, sessions, directory)
@@ -229,7 +230,7 @@ class SessionMonitor:
 
 
 class _Steps:
-    """Runs steps one after another, whatever becomes of those before."""
+    """Runs steps, whatever becomes of the others."""
 
     def __init__(self) -> None:
         self.failure: PulseError | None = None
