@@ -84,10 +84,14 @@ class Oracle:
 
     def advance(self, watermark: int, *, held: bool = False) -> None:
         """`held` (rules 6 and 7): nobody expires and nothing is decided, but those who left end."""
-        if not held:
-            self.watermark = max(self.watermark, watermark)
+        self.reach(watermark, held=held)
         for facility in list(self.facilities):
             self.advance_one(facility, watermark, held=held)
+
+    def reach(self, watermark: int, *, held: bool = False) -> None:
+        """What is late by `watermark` is late from now on, whoever has had a turn."""
+        if not held:
+            self.watermark = max(self.watermark, watermark)
 
     def advance_one(self, facility: str, watermark: int, *, held: bool = False) -> None:
         """The same at one facility, ahead of its turn; for the others nothing is decided."""

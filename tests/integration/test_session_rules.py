@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import EndedSession, EndReason, SessionTiming
 from shared.registry import keys
+from shared.registry.client import text
 from shared.registry.registry import Registry
 from tests.oracle import Oracle
 from tests.redis_server import stream_rows
@@ -19,7 +20,8 @@ from tests.soak import size
 TTL, GRACE = 8_000, 3_000
 WINDOW = TTL * 2 // 3
 START = 1_000_000
-FACILITIES = ["f-1", "lab.3"]
+FACILITIES = ["f-1", "f-34", "lab.3"]
+"""The first two share a partition, and so the sweep's turns."""
 SESSIONS = ["u-1/a", "u-1/b", "u@x|y/long-session-id"]
 
 # Moments are relative to the watermark, so that every plan visits the interesting neighbourhood of deadlines.
@@ -42,6 +44,13 @@ class Advance:
 
 
 @dataclass(frozen=True)
+class Glance:
+    """The sweep comes as far as one facility of each partition; the others wait for their turn."""
+
+    by: int
+
+
+@dataclass(frozen=True)
 class End:
     session: str
     offset: int
@@ -61,6 +70,7 @@ steps = st.lists(
         messages,
         messages,
         st.builds(Advance, strides, st.sampled_from([False, False, True])),
+        st.builds(Glance, strides),
         st.builds(End, st.sampled_from(SESSIONS), offsets),
         st.just(Log()),
     ),
@@ -101,6 +111,16 @@ class System:
             ).more:
                 pass
 
+    async def glance(self, by: int) -> list[str]:
+        """Returns the facilities that had their turn."""
+        self.watermark += by
+        visited = []
+        for partition in {keys.partition_of(facility) for facility in FACILITIES}:
+            first = await self.client.zrange(partition.deadlines, "-inf", self.watermark, byscore=True, offset=0, num=1)
+            visited += [text(facility) for facility in first]
+            await self.registry.sweep(partition, self.watermark, limit=1, hold_until=self.held_until)
+        return visited
+
     async def end(self, session: str, offset: int) -> None:
         user, session_id = session.split("/")
         now = self.watermark + offset
@@ -123,7 +143,7 @@ class System:
         return [(r["facility"], r["id"], int(r["started"]), int(r["ended"]), r["reason"]) for r in rows]
 
 
-def batches(plan: list[Hear | Advance | End | Log]) -> Iterator[list[Hear] | Advance | End | Log]:
+def batches(plan: list[Hear | Advance | Glance | End | Log]) -> Iterator[list[Hear] | Advance | Glance | End | Log]:
     """Gives runs of messages as one batch each, as the Event Hubs trigger would."""
     run: list[Hear] = []
     for step in plan:
@@ -146,7 +166,7 @@ def by_facility(transitions: list[tuple[str, str, int, int, str]]) -> list[tuple
 @settings(max_examples=size(150, 3_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plan=steps, limit=st.sampled_from([1, 2, 500]))
 async def test_states_transitions_and_log_equal_the_oracles(
-    redis: Redis, plan: list[Hear | Advance | End | Log], limit: int
+    redis: Redis, plan: list[Hear | Advance | Glance | End | Log], limit: int
 ) -> None:
     await redis.flushall()
     oracle, system = Oracle(TTL, GRACE, START), System(redis, limit)
@@ -161,6 +181,11 @@ async def test_states_transitions_and_log_equal_the_oracles(
             case Advance(by, held):
                 await system.advance(by, held=held)
                 oracle.advance(system.watermark, held=held)
+            case Glance(by):
+                visited = await system.glance(by)
+                oracle.reach(system.watermark, held=bool(system.held_until))
+                for facility in visited:
+                    oracle.advance_one(facility, system.watermark, held=bool(system.held_until))
             case End(session, offset):
                 now = system.watermark + offset
                 oracle.end(session, FACILITIES, now, now + 30_000)
