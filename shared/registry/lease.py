@@ -25,15 +25,27 @@ class Lease:
         self._wanted = wanted
         self._duration = duration
         self._token = token_hex(8)
+        self._is_held = False
         self.lost = False
         """Whether `kept` found the lease in other hands."""
         self._release = load(client, "release_lease", prelude=False)
         self._renew = load(client, "renew_lease", prelude=False)
 
     async def acquire(self) -> bool:
-        """Returns whether this process holds the lease now, having taken it."""
-        with redis_errors():
-            return bool(await self._client.set(self._key, self._token, nx=True, px=self._duration))
+        """Returns whether the caller holds the lease now, having taken it.
+
+        Not while another caller of this process holds it, even if it has run out: the two would share a token.
+        """
+        if self._is_held:
+            return False
+        self._is_held = True
+        try:
+            with redis_errors():
+                self._is_held = bool(await self._client.set(self._key, self._token, nx=True, px=self._duration))
+        except BaseException:
+            self._is_held = False
+            raise
+        return self._is_held
 
     async def renew(self) -> bool:
         """Returns False when the lease has been lost."""
@@ -73,8 +85,13 @@ class Lease:
     async def release(self, seen: str | None = None) -> bool:
         """Returns True when given back; False when somebody wanted something since `seen`: look again."""
         keys = [self._key] if seen is None else [self._key, self._counter()]
-        with redis_errors():
-            return bool(await self._release(keys=keys, args=[self._token, seen or ""]))
+        is_released = True
+        try:
+            with redis_errors():
+                is_released = bool(await self._release(keys=keys, args=[self._token, seen or ""]))
+        finally:
+            self._is_held = not is_released
+        return is_released
 
     def _counter(self) -> str:
         if self._wanted is None:

@@ -28,12 +28,12 @@ end
 -- somebody else's end has the facility visited.
 local function examine(facility)
   local values = sessions_key(facility)
-  local over, began, look_at = {}, nil, nil
+  local over, gone, began, look_at = {}, {}, nil, nil
   local newest, minute, waiting, listed = heard_of(facility)
   local moves, listed_next = reached >= listed, nil
   local function look(at) look_at = math.min(look_at or at, at) end
   local function forget(id, at)
-    if at <= forgotten then redis.call('HDEL', values, id) else look(math.max(at, hold_until, reached + 1)) end
+    if at <= forgotten then gone[#gone + 1] = id else look(math.max(at, hold_until, reached + 1)) end
   end
 
   each_session(redis.call('HGETALL', values), function(id, started, beat, leave, ended, life)
@@ -57,6 +57,7 @@ local function examine(facility)
       forget(id, forgettable_at(beat, leave, ended))
     end
   end)
+  in_pieces(gone, function(...) redis.call('HDEL', values, ...) end)
   if moves and listed_next then
     redis.call('HSET', values, HEARD, pack_heard(newest, minute, waiting, listed_next))
   elseif began and not moves then
