@@ -1,6 +1,7 @@
 """Rule 7 with the sweep and the scripts, on a real server."""
 
 from collections.abc import AsyncIterator
+from itertools import batched
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,39 @@ async def test_a_facility_of_many_sessions_is_sampled_too(world: World) -> None:
     census = await world.registry.census(now, now - 6_000)
     assert 2_900 < census.online < 3_100
     assert 0.4 < census.heard / census.online < 0.6
+
+
+@pytest.mark.parametrize(
+    ("large", "silent_are_large", "small", "of_each"),
+    [(5_000, True, 100, 100), (5_000, False, 100, 100), (1_200, True, 60, 30), (800, False, 20, 30)],
+)
+async def test_a_large_site_counts_as_much_as_it_has_people(
+    world: World, large: int, silent_are_large: bool, small: int, of_each: int
+) -> None:
+    now = world.now()
+    silent, heard = now - 7_000, now
+    people = [("hq", Heartbeat(f"u-{n}", "s", silent if silent_are_large else heard)) for n in range(large)]
+    for site in range(small):
+        at = heard if silent_are_large else silent
+        people += [(f"site-{site}", Heartbeat(f"u-{site}-{n}", "s", at)) for n in range(of_each)]
+    for some in batched(people, 4_000, strict=False):
+        await world.registry.ingest(some)
+    truly = sum(1 for _, beat in people if beat.received_at == heard) / len(people)
+    # The sample's seed is the watermark.
+    for watermark in range(now, now + 40):
+        census = await world.registry.census(watermark, now - 6_000)
+        assert census.online == pytest.approx(len(people), rel=0.02)
+        assert census.heard / census.online == pytest.approx(truly, abs=0.05)
+
+
+async def test_what_ended_and_waits_for_sql_does_not_blur_the_sample(world: World) -> None:
+    now = world.now()
+    await world.registry.ingest([("f-1", Heartbeat("u", f"gone-{n}", now - 20_000)) for n in range(3_000)])
+    await world.registry.ingest([("f-1", Heartbeat("u", f"gone-{n}", now - 19_000, leaving=True)) for n in range(3_000)])
+    for partition in keys.ALL_PARTITIONS:
+        while (await world.registry.sweep(partition, now - 10_000)).more:
+            pass
+    await world.registry.ingest([("f-1", Heartbeat(f"u-{n}", "s", now - 7_000 * (n < 600))) for n in range(1_000)])
+    census = await world.registry.census(now, now - 6_000)
+    assert census.online == pytest.approx(1_000, rel=0.02)
+    assert census.heard / census.online == pytest.approx(0.4, abs=0.15)
