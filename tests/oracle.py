@@ -54,6 +54,9 @@ class Oracle:
         return session.beat + self.ttl, "expired"
 
     def hear(self, facility: str, session_id: str, at: int, *, leaving: bool = False) -> None:
+        known = self.sessions.get((facility, session_id))
+        if known and known.life == "online" and self.due(known)[0] <= self.watermark:
+            self.advance_one(facility, self.due(known)[0])
         if at <= self.blocked.get(session_id, -1):
             return
         session = self.sessions.setdefault((facility, session_id), Session())

@@ -149,6 +149,9 @@ class SessionSweep:
         state = await self._watermarks.load()
         ingested = await self._watermarks.ingested(await self._canaries.partition_ids())
         watermark = max((mark for mark in (state.watermark, ingested) if mark is not None), default=None)
+        # A stall that another instance has announced is over only when the sweep says so, however young the watermark.
+        if state.stale_since is not None and state.hold_until is None:
+            return SweepResult()
         if watermark is None or not state.may_end_sessions(self._now(), self._timing):
             return SweepResult()
         if await self._silence.forbids(state, watermark, self._now()):
@@ -280,9 +283,10 @@ class SessionSweep:
         until = self._now() + self._slice
 
         async def unlist(partition: Partition) -> None:
-            passed, visited = 0, _UNLISTED_AT_ONCE
-            while visited == _UNLISTED_AT_ONCE and self._now() < until:
-                visited = await self._registry.unlist(partition, watermark, passed, _UNLISTED_AT_ONCE)
+            passed = 0
+            while self._now() < until and (
+                visited := await self._registry.unlist(partition, watermark, passed, _UNLISTED_AT_ONCE)
+            ):
                 passed += visited
 
         for partitions in batched(left, _AT_ONCE, strict=False):

@@ -240,7 +240,9 @@ async def test_a_large_site_counts_as_much_as_it_has_people(
 async def test_what_ended_and_waits_for_sql_does_not_blur_the_sample(world: World) -> None:
     now = world.now()
     await world.registry.ingest([("f-1", Heartbeat("u", f"gone-{n}", now - 20_000)) for n in range(3_000)])
-    await world.registry.ingest([("f-1", Heartbeat("u", f"gone-{n}", now - 19_000, leaving=True)) for n in range(3_000)])
+    await world.registry.ingest(
+        [("f-1", Heartbeat("u", f"gone-{n}", now - 19_000, leaving=True)) for n in range(3_000)]
+    )
     for partition in keys.ALL_PARTITIONS:
         while (await world.registry.sweep(partition, now - 10_000)).more:
             pass

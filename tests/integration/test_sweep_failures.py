@@ -1,6 +1,7 @@
 """A sweep that fails midway, or takes long: what it has done is told, once, and nothing else waits for it."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from redis.asyncio import Redis
 from shared.errors import DependencyUnavailableError
 from shared.registry.keys import Partition, partition_of
 from shared.registry.results import SweepResult
-from tests.integration.sweep_world import World, opened
+from tests.integration.sweep_world import HUB_PARTITIONS, World, opened
 
 TTL = 9_000
 FACILITIES = ("f-1", "f-2", "f-3")
@@ -121,3 +122,16 @@ async def test_while_the_sweep_is_behind_hints_and_session_lists_are_out_of_its_
     assert (await site.at(TTL + 1_000)).ended == len(FACILITIES)
     assert hints == [0]
     assert unlisted.count(partition_of(last)) == 1
+
+
+async def test_a_notification_does_not_end_a_stall_that_only_the_sweep_may_end(site: World) -> None:
+    # Another instance, whose clock is a little ahead, has announced it.
+    site._clock[0] += 2_500
+    before = await site.state()
+    stalled = replace(before, stale_since=before.watermark)
+    assert await site.watermarks.save(stalled, site.now(), before=before, announce="stalled")
+    for partition in HUB_PARTITIONS:
+        await site.watermarks.record({partition: site.now()})
+    key = partition_of("f-1").session("f-1", "u-of-f-1/s")
+    assert (await site.sweeper.run_for_key(key)).ended == 0
+    assert await site.offline() == []

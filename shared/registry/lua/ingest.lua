@@ -42,6 +42,18 @@ while words[next_word] do
     end
     local started, beat, leave, over, life = 0, 0, 0, 0, PENDING
     if raw then started, beat, leave, over, life = struct.unpack(SESSION, raw) end
+    local over_at = life == ONLINE and deadline(beat, leave) or math.huge
+    if over_at <= decided then
+      -- Its end is decided, only the sweep has not come by yet.
+      if state then save_facility(facility, state) end
+      repeat
+        local ended_here, changes_here = visit(facility, over_at, 0, math.min(over_at, decided))
+        changes = changes + changes_here
+      until ended_here < ENOUGH
+      state = nil
+      heard, raw = unpack(redis.call('HMGET', values, HEARD, id))
+      started, beat, leave, over, life = struct.unpack(SESSION, raw)
+    end
     -- One that is online was not ended by command, or began after the end of the block.
     local until_at = (life ~= ONLINE or at < started) and redis.call('ZSCORE', ENDED_IDS, id)
     local beat_before, applied_before, barred = beat, applied, until_at and at <= tonumber(until_at)
