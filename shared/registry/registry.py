@@ -24,7 +24,7 @@ from shared.registry.sequences import newest_sequences
 
 _PLACES_AT_ONCE = 200
 _CENSUS_SAMPLE = 512
-"""Sessions looked at per partition: all of them up to about 8,000 in total, beyond that a share is known to 3 %."""
+"""Sessions of a partition up to which all are looked at; see census.lua for how a larger one is sampled."""
 
 
 class Registry:
@@ -126,8 +126,8 @@ class Registry:
     async def census(self, watermark: int, heard_after: int) -> Census:
         """Counts the sessions online that did not say goodbye, and those of them heard after a moment (ms).
 
-        Up to about 8,000 the count is exact and a session at several facilities counts once; beyond, every partition
-        is sampled, and each of its presences counts.
+        Up to 512 in each partition the count is exact and a session at several facilities counts once; a larger
+        partition is sampled, and each presence counts.
         """
         with redis_errors():
             replies = await asyncio.gather(
