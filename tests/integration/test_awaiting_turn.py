@@ -1,4 +1,4 @@
-"""What is decided but not yet carried out: facilities that wait for the sweep's turn, and large ones that take several."""
+"""What is decided but not carried out: facilities that wait for the sweep, and large ones that take several calls."""
 
 import pytest
 from redis.asyncio import Redis
