@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import batched
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -61,9 +62,8 @@ class Log:
     """SQL takes the ended sessions over."""
 
 
-messages = st.builds(
-    Hear, st.sampled_from(FACILITIES), st.sampled_from(SESSIONS), offsets, st.integers(0, 3).map(lambda n: n == 0)
-)
+rarely = st.integers(0, 3).map(lambda n: n == 0)
+messages = st.builds(Hear, st.sampled_from(FACILITIES), st.sampled_from(SESSIONS), offsets, rarely)
 steps = st.lists(
     st.one_of(
         messages,
@@ -205,3 +205,35 @@ async def test_states_transitions_and_log_equal_the_oracles(
         assert state.version == (expected.version if expected else 0)
         assert state.sessions == len(oracle.online(state.facility_id))
         assert (state.status == "online") == bool(expected and expected.online)
+
+
+ORDERED = st.lists(
+    st.builds(
+        Hear, st.sampled_from(FACILITIES), st.sampled_from(SESSIONS), st.integers(0, 7).map(lambda n: n * 1_000), rarely
+    ),
+    max_size=12,
+)
+"""Messages of less than a TTL, all ingested before the watermark passes any of their deadlines."""
+
+
+@pytest.mark.soak
+@settings(max_examples=size(50, 1_000), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(messages=ORDERED, data=st.data())
+async def test_in_whatever_order_messages_come_the_same_sessions_begin_and_end(
+    redis: Redis, messages: list[Hear], data: st.DataObject
+) -> None:
+    repeated = data.draw(st.lists(st.sampled_from(messages), max_size=4)) if messages else []
+    found = []
+    for order in (messages, data.draw(st.permutations(messages + repeated))):
+        await redis.flushall()
+        system = System(redis, 500)
+        await system.advance(0)
+        for some in batched(order, data.draw(st.integers(1, 12)), strict=False):
+            await system.hear(list(some))
+        states = await system.registry.facility_states(FACILITIES)
+        before = [(state.facility_id, state.status, state.sessions) for state in states]
+        await system.advance(TTL + 8_000)
+        states = await system.registry.facility_states(FACILITIES)
+        after = [(state.facility_id, state.status, state.reason) for state in states]
+        found.append((before, after, sorted(await system.ended())))
+    assert found[0] == found[1]
