@@ -33,6 +33,8 @@ from shared.stream.setting_aside import SettingAside
 logger = logging.getLogger(__name__)
 
 _LEASE_MS = 10_000
+PATIENCE_SECONDS = 20.0
+"""How long what asks no database waits for the databases' steps."""
 PRUNE_LIMIT = 5_000
 """Rows of each table that one pruning deletes at most."""
 PRUNE_EVERY = 3600 * 1000
@@ -118,38 +120,51 @@ class SessionMonitor:
         2. The private database: status changes, ended sessions (which only then leave Redis), sessions ended by
            command, what was counted of facilities; what is old is pruned.
         3. Users whom the directory moved are told of; agents are compared with the sessions.
-        4. Streams are trimmed and watched; what is online is counted. 3 and 4 ask no database, so they run together.
-        A step that fails keeps no other from its turn; the first failure is raised at the end. Raises
-        DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
+        4. Streams are trimmed and watched; what is online is counted.
+        Neither database waits for the other; 3 and 4 wait for both, so that what these have taken is trimmed, but not
+        for one that hangs. A step that fails keeps no other from its turn; the first failure is raised at the end.
+        Raises DependencyUnavailableError or StoreError; nothing is acknowledged before SQL has committed it.
         """
         if not await self._lease.acquire():
             return MonitorResult()
         steps = _Steps()
-        directory, changes, sessions = False, 0, 0
         try:
-            async with self._lease.kept():
-                if await steps.run("core database", self._prepare("core", self._core.migrate), otherwise=False):
-                    directory = await steps.run("directory", self.refresh_directory(), otherwise=False)
-                    await steps.run("connectivity", self._connectivity.run(), otherwise=0)
-                if await steps.run("own database", self._prepare("monitor", self._monitor.migrate), otherwise=False):
-                    await steps.run("recovery", self._recovery.ensure(), otherwise=None)
-                    changes = await steps.run("history", self._history.run(), otherwise=0)
-                    sessions = await steps.run("session log", self._session_log.run(), otherwise=0)
-                    await steps.run("activity", self._activity.run(self._lease.renew), otherwise=0)
-                    await steps.run("ended sessions", self._keep_ended_ids(), otherwise=None)
-                    await steps.run("pruning", self._prune(), otherwise=None)
-                async with asyncio.TaskGroup() as together:
-                    together.create_task(steps.run("agents", self._agent_upkeep.run(), otherwise=0))
-                    together.create_task(steps.run("streams", self._bounds.keep(), otherwise=None))
-                    together.create_task(steps.run("census", self._count_sessions(), otherwise=None))
+            async with self._lease.kept(), asyncio.TaskGroup() as together:
+                core = together.create_task(self._serve_core_database(steps))
+                own = together.create_task(self._serve_own_database(steps))
+                await asyncio.wait([core, own], timeout=PATIENCE_SECONDS)
+                together.create_task(steps.run("agents", self._agent_upkeep.run(), otherwise=0))
+                together.create_task(steps.run("streams", self._bounds.keep(), otherwise=None))
+                together.create_task(steps.run("census", self._count_sessions(), otherwise=None))
         finally:
             await self._lease.release()
+        directory, (changes, sessions) = core.result(), own.result()
         result = MonitorResult(changes, sessions, directory)
         if changes or sessions or directory:
             telemetry.event("monitor.moved", changes=changes, sessions=sessions, directory=directory)
         if steps.failure is not None:
             raise steps.failure
         return result
+
+    async def _serve_core_database(self, steps: "_Steps") -> bool:
+        """Returns whether there is another directory."""
+        if not await steps.run("core database", self._prepare("core", self._core.migrate), otherwise=False):
+            return False
+        directory = await steps.run("directory", self.refresh_directory(), otherwise=False)
+        await steps.run("connectivity", self._connectivity.run(), otherwise=0)
+        return directory
+
+    async def _serve_own_database(self, steps: "_Steps") -> tuple[int, int]:
+        """Returns how many changes and sessions it took."""
+        if not await steps.run("own database", self._prepare("monitor", self._monitor.migrate), otherwise=False):
+            return 0, 0
+        await steps.run("recovery", self._recovery.ensure(), otherwise=None)
+        changes = await steps.run("history", self._history.run(), otherwise=0)
+        sessions = await steps.run("session log", self._session_log.run(), otherwise=0)
+        await steps.run("activity", self._activity.run(self._lease.renew), otherwise=0)
+        await steps.run("ended sessions", self._keep_ended_ids(), otherwise=None)
+        await steps.run("pruning", self._prune(), otherwise=None)
+        return changes, sessions
 
     async def refresh_directory(self) -> bool:
         """Publishes the core database's directory if it differs from what is in force; returns whether it did."""
@@ -233,7 +248,7 @@ class _Steps:
     """Runs steps, whatever becomes of the others."""
 
     def __init__(self) -> None:
-        self.failure: PulseError | None = None
+        self.failure: Exception | None = None
 
     async def run[T](self, name: str, step: Awaitable[T], *, otherwise: T) -> T:
         """Returns what the step does, or `otherwise` when it fails."""
@@ -242,4 +257,7 @@ class _Steps:
         except PulseError as error:
             logger.warning("monitor: %s not finished, the next run goes on: %s", name, error)
             self.failure = self.failure or error
-            return otherwise
+        except Exception as error:
+            logger.exception("monitor: %s not finished", name)
+            self.failure = self.failure or error
+        return otherwise

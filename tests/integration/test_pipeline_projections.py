@@ -1,5 +1,7 @@
 """SQL under failure: outages are waited out, bad entries set aside, a replay changes nothing."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from shared import metrics
 from shared.domain.facility import FacilityChange
 from shared.domain.session import EndedSession
 from shared.errors import DependencyUnavailableError, StoreError
+from shared.pipeline import monitor
 from shared.pipeline.bounds import StreamBounds
 from shared.registry import keys
 from shared.registry.directory_cache import Departure
@@ -150,6 +154,43 @@ async def test_one_database_does_not_wait_for_the_other(
     else:
         assert world.core_rows("SELECT connectivity_version FROM facilities WHERE facility_id = 'f-1'") == [(2,)]
     assert (await world.monitor.run()).changes == expected
+    assert await pending(world, SQL) == await pending(world, CORE) == 0
+
+
+@pytest.mark.parametrize("hangs", ["core", "monitor"])
+async def test_a_database_that_hangs_keeps_neither_the_other_nor_the_streams_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch, hangs: str
+) -> None:
+    await world.monitor.run()
+    await lives(world, ["u-1"])
+    answer = threading.Event()
+    stuck = database(world.core_store if hangs == "core" else world.monitor_store)
+    real = stuck.run
+
+    def wait(*args: Any, **kwargs: Any) -> Any:
+        answer.wait()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(stuck, "run", wait)
+    monkeypatch.setattr(monitor, "PATIENCE_SECONDS", 0.1)
+    surveyed = asyncio.Event()
+    monkeypatch.setattr(metrics, "surveyed", lambda *_: surveyed.set())
+
+    def is_written() -> bool:
+        if hangs == "core":
+            return versions(world, "f-1") == [1, 2]
+        return world.core_rows("SELECT connectivity_version FROM facilities WHERE facility_id = 'f-1'") == [(2,)]
+
+    run = asyncio.create_task(world.monitor.run())
+    try:
+        async with asyncio.timeout(10):
+            await surveyed.wait()
+            while not is_written():
+                await asyncio.sleep(0.01)
+        assert not run.done()
+    finally:
+        answer.set()
+        await run
     assert await pending(world, SQL) == await pending(world, CORE) == 0
 
 
