@@ -41,7 +41,7 @@ ANNOUNCEMENT_STEPS: dict[str, tuple[str, type, str, str]] = {
     "both read": ("after", StreamGroup, "read_new", ""),
     "stale sent": ("after", WebPubSubPush, "send_to_group", "stale"),
     "stale not acknowledged": ("before", StreamGroup, "acknowledge", "stale"),
-    "alert sent": ("after", WebPubSubPush, "send_to_group", "alert"),
+    "alert not sent": ("before", WebPubSubPush, "send_to_group", "alert"),
     "alert not acknowledged": ("before", StreamGroup, "acknowledge", "alert"),
 }
 """The broadcaster's, where it has announcements in hand; the last word says of which kind."""
