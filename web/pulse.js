@@ -134,14 +134,14 @@ class Pulse {
   /** Says what this person does: available, busy or away. */
   setStatus(agentStatus) {
     if (!STATUSES.includes(agentStatus)) throw new TypeError(`setStatus: one of ${STATUSES.join(", ")}`);
-    if (this.#heartbeats) this.#heartbeats.command("setStatus", agentStatus);
+    if (this.#isBeating) this.#heartbeats.command("setStatus", agentStatus);
     else this.#options.agentStatus = agentStatus; // told with the first heartbeat
   }
 
   /** Where the heartbeats count from now on; null: at all of the person's facilities. */
   setFacility(facilityId) {
     this.#options.facilityId = facilityId;
-    if (this.#heartbeats) this.#heartbeats.command("setFacility", facilityId);
+    if (this.#isBeating) this.#heartbeats.command("setFacility", facilityId);
     else this.#options.tellsFacility = true;
   }
 
@@ -179,6 +179,11 @@ class Pulse {
     const { signal } = this.#page;
     addEventListener("pagehide", () => this.#live.stop(), { signal });
     addEventListener("pageshow", (event) => event.persisted && this.#live.start(), { signal });
+  }
+
+  /** Whether there are heartbeats to command: not before they begin, nor between a session's end and `restart`. */
+  get #isBeating() {
+    return this.#heartbeats !== null && this.#connection.heartbeat !== "ended";
   }
 
   #startHeartbeats() {

@@ -168,7 +168,7 @@ class Partition:
 
     @property
     def webhook_attempts(self) -> str:
-        """Hash, facility to how often its first waiting call was tried."""
+        """Hash, facility to how often its first waiting call was tried and how often refused: `tried/refused`."""
         return f"webhook-attempts:{self.tag}"
 
     def webhook_calls(self, facility_id: str) -> str:

@@ -121,6 +121,30 @@ async def test_a_facility_that_a_tab_sets_as_it_begins_holds_for_the_tab_that_be
     assert await second.evaluate("pulse.connection.heartbeat") == "standby"
 
 
+async def test_what_a_tab_sets_after_its_session_was_ended_holds_for_the_tabs_of_the_next(
+    window: Window, people: People
+) -> None:
+    context = await window.context()
+    calls = Calls(context)
+    first, second = await context.new_page(), await context.new_page()
+    for page, heartbeat in ((first, "on"), (second, "standby")):
+        await window.pulse(page, "u-5")
+        await state(page, "state", "live")
+        await state(page, "heartbeat", heartbeat)
+    session_id = await first.evaluate("pulse.sessionId")
+    assert (await people.call("DELETE", f"/sessions/u-5/{session_id}", "u-5"))[0] == 204
+    for page in (first, second):
+        await state(page, "heartbeat", "ended")
+    await second.evaluate("pulse.setFacility('f-5'); pulse.setStatus('busy')")
+    await first.evaluate("pulse.restart()")
+    await state(first, "heartbeat", "on")
+    await second.evaluate("pulse.restart()")
+    await state(second, "heartbeat", "standby")
+    await until(lambda: any(body.get("agentStatus") == "busy" for body in calls.bodies))
+    await until(lambda: calls.bodies[-1].get("facilityId") == "f-5" and "agentStatus" not in calls.bodies[-1])
+    assert await first.evaluate("pulse.sessionId") == await second.evaluate("pulse.sessionId") != session_id
+
+
 async def test_tabs_may_be_sessions_of_their_own(window: Window, people: People) -> None:
     context = await window.context()
     first, second = await context.new_page(), await context.new_page()

@@ -37,12 +37,21 @@ BROADCAST_STEPS: dict[str, tuple[type, str]] = {
     "sent": (WebPubSubPush, "send_to_group"),
     "acknowledged": (StreamGroup, "acknowledge"),
 }
+ANNOUNCEMENT_STEPS: dict[str, tuple[str, type, str, str]] = {
+    "both read": ("after", StreamGroup, "read_new", ""),
+    "stale sent": ("after", WebPubSubPush, "send_to_group", "stale"),
+    "stale not acknowledged": ("before", StreamGroup, "acknowledge", "stale"),
+    "alert not sent": ("before", WebPubSubPush, "send_to_group", "alert"),
+    "alert not acknowledged": ("before", StreamGroup, "acknowledge", "alert"),
+}
+"""The broadcaster's, where it has announcements in hand; the last word says of which kind."""
 MONITOR_STEPS: dict[str, tuple[type, str]] = {
     "read": (StreamGroup, "read_new"),
     "core written": (SqlCoreStore, "update_connectivity"),
     "history written": (SqlMonitorStore, "record_changes"),
     "sessions logged": (SqlMonitorStore, "log_sessions"),
     "sessions purged": (Registry, "purge"),
+    "activity written": (SqlMonitorStore, "record_activity"),
     "acknowledged": (StreamGroup, "acknowledge"),
 }
 POISON = "f-2"
@@ -53,6 +62,8 @@ POISONED: dict[str, tuple[type, str]] = {
     "core": (SqlCoreStore, "update_connectivity"),
 }
 _MOST_DEATHS = 20
+_MOST_RUNS = 3
+_MINUTE_MS = 60_000
 LEASE_MS = 300
 """So soon is a dead process replaced here."""
 
@@ -65,12 +76,13 @@ def sender(world: World, push: WebPubSubPush) -> broadcaster.Broadcaster:
     )
 
 
-def _die_after(owner: type, name: str) -> None:
+def _die_after(owner: type, name: str, of: str = "") -> None:
     done = getattr(owner, name)
 
     def die(result: Any, arguments: tuple[Any, ...]) -> None:
         # Reading nothing and acknowledging nothing is no step.
-        if result or (name != "read_new" and (len(arguments) < 2 or arguments[1])):
+        done_something = result or (name != "read_new" and (len(arguments) < 2 or arguments[1]))
+        if done_something and of in repr(arguments[1:]):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def dying(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,11 +108,12 @@ def _die_after(owner: type, name: str) -> None:
     setattr(owner, name, dying(done))
 
 
-def _die_of_poison(owner: type, name: str) -> None:
+def _die_before(owner: type, name: str, of: str) -> None:
     handle = getattr(owner, name)
 
     def die_or_handle(*arguments: Any, **named: Any) -> Any:
-        if POISON in repr(arguments[1:]):
+        arguments = tuple(list(each) if inspect.isgenerator(each) else each for each in arguments)
+        if of in repr(arguments[1:]):
             os.kill(os.getpid(), signal.SIGKILL)
         return handle(*arguments, **named)
 
@@ -128,10 +141,17 @@ async def _run(port: int, folder: Path, web_pubsub: str, what: str, step: str) -
     world = make_world(Redis(port=port), folder)
     push = WebPubSubPush(WebPubSubConnection("presence", connection_string=web_pubsub))
     if step == "poison":
-        _die_of_poison(*POISONED[what])
+        _die_before(*POISONED[what], POISON)
+    elif what == "announcements":
+        when, owner, name, of = ANNOUNCEMENT_STEPS[step]
+        (_die_before if when == "before" else _die_after)(owner, name, of)
     else:
         _die_after(*(BROADCAST_STEPS if what == "broadcast" else MONITOR_STEPS)[step])
-    await (sender(world, push).deliver() if what == "broadcast" else world.monitor.run())
+    # What is counted of a minute goes to SQL when it is over.
+    world.advance(_MINUTE_MS)
+    # On a machine that is busy so short a lease may be lost, and with it the step.
+    for _ in range(1 if step == "poison" else _MOST_RUNS):
+        await (world.monitor.run() if what in ("monitor", "core") else sender(world, push).deliver())
     if step != "poison":
         raise SystemExit(f"{what} got to its end without the step {step!r}")
 

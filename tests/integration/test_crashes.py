@@ -6,6 +6,9 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,19 @@ from redis.asyncio import Redis
 
 from shared.broadcast.push import WebPubSubPush
 from shared.connections import WebPubSubConnection
+from shared.domain.activity import MINUTE, Counts, Granularity, totals
+from shared.domain.uptime import Span
 from shared.errors import DependencyUnavailableError
 from shared.registry import keys
 from shared.stream.deaths import HOPELESS
 from shared.stream.group import BROADCAST, CORE, SQL
 from tests.emulators.web_pubsub_harness import Client, Emulator, running_emulator
-from tests.integration.crashing import BROADCAST_STEPS, LEASE_MS, MONITOR_STEPS, POISON, sender
+from tests.integration.crashing import ANNOUNCEMENT_STEPS, BROADCAST_STEPS, LEASE_MS, MONITOR_STEPS, POISON, sender
 from tests.integration.pipeline_world import GRACE, World
 
 ROOT = Path(__file__).parents[2]
 FACILITIES = ("f-1", "f-2", "f-3")
+ALERT_AFTER = 300_000
 NOWHERE = "Endpoint=http://nowhere;AccessKey=c2VjcmV0;Version=1.0;"
 
 
@@ -106,6 +112,21 @@ async def turn_all(world: World, *, online: bool) -> None:
     await world.broadcaster.close()
 
 
+async def announce(world: World, *, stale: bool, reached: int) -> None:
+    """Has staleness announced to every region, and alerts of who is due at a moment (ms)."""
+    state = replace(await world.watermarks.load(), stale_since=world.time if stale else None, hold_until=None)
+    assert await world.watermarks.save(state, world.time, before=None, announce="stalled")
+    assert await world.alerts.announce(reached) == 1
+
+
+async def messages(client: Client) -> list[dict[str, Any]]:
+    """Returns what has arrived, up to a message that is sent last."""
+    found = []
+    while (message := await client.json())["type"] != "end":
+        found.append(message)
+    return found
+
+
 def without_delivery(world: World) -> None:
     """Leaves delivery to the processes that are to die."""
     world.broadcaster.wake = lambda: None  # type: ignore[method-assign]
@@ -145,6 +166,41 @@ async def test_a_broadcaster_killed_after_any_step_leaves_browsers_right(
     await push.close()
 
 
+@pytest.mark.parametrize("step", ANNOUNCEMENT_STEPS)
+async def test_a_broadcaster_killed_with_announcements_in_hand_tells_them_to_every_region_in_their_order(
+    world: World, redis: Redis, redis_port: int, tmp_path: Path, emulator: Emulator, step: str
+) -> None:
+    push = WebPubSubPush(WebPubSubConnection("presence", connection_string=emulator.connection_string))
+    clients = {}
+    for region in ("r-1", "r-2"):
+        url, _ = await push.client_url("u-1", [f"region-{region}", "everyone"], 60)
+        clients[region] = await emulator.open(url)
+    without_delivery(world)
+    await world.beat("u-1")
+    await world.beat("u-1", leaving=True)
+    await world.sweep_after(GRACE + 1_000)
+    await world.broadcaster.deliver()
+    await announce(world, stale=True, reached=world.time + ALERT_AFTER)
+    await crash(redis_port, tmp_path, emulator.connection_string, "announcements", step)
+    await world.beat("u-1")
+    await announce(world, stale=False, reached=world.time)
+
+    await sender(world, push).deliver()
+    await push.send_to_group("everyone", {"type": "end"})
+    told = {region: await messages(client) for region, client in clients.items()}
+    for region, received in told.items():
+        numbers = [message["sequence"] for message in received]
+        assert numbers == sorted(set(numbers))
+        assert await world.registry.region_sequences([region]) == {region: numbers[-1]}
+        said = [message["stale"] for message in received if message["type"] == "presence.stale"]
+        assert [each for each, _ in groupby(said)] == [True, False], region
+    alerts = [message for message in told["r-1"] if message["type"] == "facility.alert"]
+    assert [each for each, _ in groupby(alert["state"] for alert in alerts)] == ["offline", "recovered"]
+    assert await pending(redis, BROADCAST) == 0
+    assert await world.set_aside() == []
+    await push.close()
+
+
 @pytest.mark.parametrize("step", MONITOR_STEPS)
 async def test_a_monitor_killed_after_any_step_leaves_every_change_and_session_in_sql(
     world: World, redis: Redis, redis_port: int, tmp_path: Path, step: str
@@ -155,8 +211,13 @@ async def test_a_monitor_killed_after_any_step_leaves_every_change_and_session_i
     await crash(redis_port, tmp_path, NOWHERE, "monitor", step)
     await turn_all(world, online=True)
 
+    world.advance(MINUTE)
     await world.monitor.run()
+    with closing(world.history_store) as history:
+        hours = {facility: history.activity(facility, Span(0, world.time)) for facility in FACILITIES}
     for facility in FACILITIES:
+        counted = [bucket.counts for bucket in totals(hours[facility], Granularity.MINUTE).values()]
+        assert sum(counted, Counts()) == Counts(heartbeats=2, started=2, left=1), facility
         state = await world.state(facility)
         rows = world.monitor_rows("SELECT facility_id, version, status FROM facility_status_history ORDER BY 2")
         assert [row[1:] for row in rows if row[0] == facility] == [(1, "online"), (2, "offline"), (3, "online")]

@@ -11,12 +11,17 @@ from typing import Any
 import pytest
 from aiohttp import web
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
-from shared.alerts.webhook import TRIES, Webhook, WebhookSettings
+from shared.alerts.webhook import REFUSALS, TRIES, Webhook, WebhookSettings
 from shared.domain.alert import AlertState
+from shared.domain.pipeline import PipelineState
+from shared.domain.silence import Silence
+from shared.errors import DependencyUnavailableError
 from shared.registry import keys
 from shared.registry.dead_letters import WEBHOOK, DeadLetters
 from shared.registry.directory_cache import DirectoryCache
+from shared.registry.watermarks import Watermarks
 from shared.stream.entries import AlertEntry
 from tests.integration.alert_world import AFTER, TTL, T, World
 
@@ -90,6 +95,11 @@ async def offline(world: World, clock: Clock, *facilities: str) -> None:
         await world.heard(facility, 0)
     await world.announce(DUE)
     clock.now = T + DUE + NUMBERED_LATER
+
+
+async def pipeline(redis: Redis, state: PipelineState) -> None:
+    """Puts the pipeline into a state, as the sweep does."""
+    assert await Watermarks(redis).save(state, T, before=None)
 
 
 async def waiting(redis: Redis) -> int:
@@ -176,6 +186,127 @@ async def test_after_its_last_try_a_call_is_set_aside_with_the_reason_and_the_ne
     assert letter.reason == "it answers 500"
     assert json.loads(letter.body)["facilityId"] == "f-1"
     assert await waiting(redis) == 0
+
+
+@pytest.mark.parametrize("status", [400, 409, 413, 422])
+async def test_a_call_refused_for_what_is_in_it_is_set_aside_soon_and_the_return_has_its_turn(
+    redis: Redis, world: World, webhook: Webhook, receiver: Receiver, clock: Clock, status: int
+) -> None:
+    answers = [500, 500, status, 500]
+
+    async def answer(body: dict[str, Any]) -> int:
+        return 200 if body["state"] == "recovered" else answers.pop(0) if answers else status
+
+    receiver.answer = answer
+    await offline(world, clock, "f-1")
+    await world.heard("f-1", DUE + 1)
+    await world.announce(DUE + 2)
+    for _ in range(TRIES):
+        await webhook.deliver()
+        clock.now += 300_000
+    assert receiver.told == [("f-1", "offline")] * (3 + REFUSALS) + [("f-1", "recovered")], "outages do not count"
+    (letter,) = await DeadLetters(redis).list(WEBHOOK)
+    assert letter.reason == f"it answers {status}"
+    assert await waiting(redis) == 0
+    assert [await redis.exists(each.webhook_attempts) for each in keys.ALL_PARTITIONS] == [0] * keys.PARTITIONS
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 408, 410, 425, 429, 308])
+async def test_an_answer_that_any_alert_would_get_is_waited_out(
+    redis: Redis, world: World, webhook: Webhook, receiver: Receiver, clock: Clock, status: int
+) -> None:
+    async def answer(_: dict[str, Any]) -> int:
+        return status if len(receiver.calls) < TRIES else 200
+
+    receiver.answer = answer
+    await offline(world, clock, "f-1")
+    for _ in range(TRIES):
+        await webhook.deliver()
+        clock.now += 300_000
+    assert len(receiver.calls) == TRIES
+    assert await DeadLetters(redis).count() == 0
+    assert await waiting(redis) == 0
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [PipelineState(T, stale_since=T), PipelineState(T, silence=Silence(since=T))],
+    ids=["stalled", "mass silence"],
+)
+async def test_while_the_pipeline_is_stale_nobody_is_called_and_after_it_everything_goes_in_its_order(
+    redis: Redis, world: World, webhook: Webhook, receiver: Receiver, clock: Clock, stale: PipelineState
+) -> None:
+    failing = True
+
+    async def answer(_: dict[str, Any]) -> int:
+        return 500 if failing else 200
+
+    receiver.answer = answer
+    await world.heard("f-2", 5_000)
+    await offline(world, clock, "f-1")
+    await webhook.deliver()
+    await world.heard("f-1", DUE + 1)
+    await world.announce(DUE + 5_000)
+    assert receiver.told == [("f-1", "offline")]
+    await pipeline(redis, stale)
+    failing = False
+    for _ in range(2 * TRIES):
+        clock.now += 300_000
+        async with asyncio.timeout(10):
+            await webhook.deliver()
+    assert len(receiver.calls) == 1, "neither a first call, nor another try, nor a return"
+    await pipeline(redis, PipelineState(T))
+    await webhook.deliver()
+    clock.now += NUMBERED_LATER
+    await webhook.deliver()
+    assert sorted(receiver.told[1:]) == [("f-1", "offline"), ("f-1", "recovered"), ("f-2", "offline")]
+    assert receiver.told.index(("f-1", "recovered")) > receiver.told.index(("f-1", "offline"), 1)
+    assert await DeadLetters(redis).count() == await waiting(redis) == 0
+
+
+async def test_a_stall_that_begins_between_two_calls_keeps_the_rest_waiting(
+    redis: Redis, world: World, webhook: Webhook, receiver: Receiver, clock: Clock
+) -> None:
+    async def answer(_: dict[str, Any]) -> int:
+        await pipeline(redis, PipelineState(T, stale_since=T))
+        return 200
+
+    receiver.answer = answer
+    await offline(world, clock, *(f"f-{n}" for n in range(10)))
+    await webhook.deliver()
+    assert len(receiver.calls) == 8, "those that were under way"
+    assert await waiting(redis) == 2
+
+
+async def test_where_redis_fails_for_one_the_others_under_way_come_to_their_end(
+    redis: Redis, world: World, webhook: Webhook, receiver: Receiver, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, leased = asyncio.Event(), []
+    first_call = redis.lindex
+
+    async def fail_for_one(key: str, index: int) -> Any:
+        if key.endswith(":f-1"):
+            failed.set()
+            raise RedisConnectionError("gone")
+        return await first_call(key, index)
+
+    async def answer(_: dict[str, Any]) -> int:
+        await failed.wait()
+        await asyncio.sleep(0.05)
+        leased.append(await redis.exists(keys.WEBHOOK_LEASE))
+        return 200
+
+    receiver.answer = answer
+    await offline(world, clock, "f-1", "f-2")
+    with monkeypatch.context() as patch:
+        patch.setattr(redis, "lindex", fail_for_one)
+        with pytest.raises(DependencyUnavailableError, match="redis"):
+            await webhook.deliver()
+    assert receiver.told == [("f-2", "offline")]
+    assert leased == [1]
+    assert await waiting(redis) == 1, "what was taken is done with"
+    await webhook.deliver()
+    assert receiver.told[1:] == [("f-1", "offline")]
 
 
 async def test_one_that_fails_or_hangs_for_some_does_not_hold_up_the_others(
