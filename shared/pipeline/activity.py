@@ -1,16 +1,14 @@
 """Activity on its way from Redis, where it is counted, to SQL, where it stays."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 
 from shared.registry import keys
 from shared.registry.activity import ActivityCounters
 from shared.store.ports import MonitorStore
 
-_BATCH = 200
-"""Hours read per partition at once."""
-_END_OF_TIME = 253_402_300_799_999
+BATCH = 200
+"""Hours, and days that are over, read per partition at once."""
 PER_RUN = 10_000
 """Hours of facilities written in one run. With more at work each waits for its turn, the API reads Redis until then."""
 
@@ -26,38 +24,38 @@ class ActivityFold:
     async def run(self, renew: Callable[[], Awaitable[object]]) -> int:
         """Writes what is due and calls `renew` after each transaction; returns how many hours of facilities.
 
-        In a new epoch of Redis data everything is due and then goes: where Redis has gone back to an older copy, SQL
-        may hold more of an hour than it, and what is counted from now on would be taken for what SQL has. So it is
-        counted anew and added.
+        In a new epoch of Redis data all hours are sealed first. Redis may have gone back to an older copy, in which SQL
+        has more of an hour than it: what is counted from now on would be taken for what SQL has. So it counts anew, and
+        SQL adds it; of what was sealed SQL keeps the fuller account.
         Raises DependencyUnavailableError or StoreError; nothing is settled before SQL has committed it.
         """
-        epoch, written = await self._counters.epoch()
-        is_older_copy = written is not None and epoch != written
-        if is_older_copy:
-            hours = await self._write(lambda: _END_OF_TIME, math.inf, renew)
-        else:
-            hours = await self._write(self._now, PER_RUN, renew)
-        if epoch is not None and epoch != written:
+        epoch, sealed = await self._counters.epoch()
+        if epoch is not None and epoch != sealed:
+            await asyncio.gather(*(self._counters.seal(each) for each in keys.ALL_PARTITIONS))
+            # Not before all are: whoever dies in between leaves it to the next run, which may seal an hour twice.
             await self._counters.enter(epoch)
-        return hours
+            await renew()
+        return await self._write(renew)
 
-    async def _write(self, now: Callable[[], int], limit: float, renew: Callable[[], Awaitable[object]]) -> int:
-        written = 0
+    async def _write(self, renew: Callable[[], Awaitable[object]]) -> int:
+        written, of_this_run = 0, 0
         open_partitions = list(keys.ALL_PARTITIONS)
-        while open_partitions and written < limit:
-            at = now()
-            due = dict(
+        # Sealed hours come first and do not count: the API does not see them before they are in SQL.
+        while open_partitions and of_this_run < PER_RUN:
+            now = self._now()
+            pages = dict(
                 zip(
                     open_partitions,
-                    await asyncio.gather(*(self._counters.due(each, at, _BATCH) for each in open_partitions)),
+                    await asyncio.gather(*(self._counters.due(each, now, BATCH) for each in open_partitions)),
                     strict=True,
                 )
             )
-            hours = [hour.activity for found in due.values() for hour in found if hour.activity.minutes]
+            hours = [hour for page in pages.values() for hour in page.hours if hour.activity.minutes]
             if hours:
-                await asyncio.to_thread(self._store.record_activity, hours)
-            await asyncio.gather(*(self._counters.settle(each, found, at) for each, found in due.items()))
+                await asyncio.to_thread(self._store.record_activity, [hour.activity for hour in hours])
+            await asyncio.gather(*(self._counters.settle(each, page.hours, now) for each, page in pages.items()))
             written += len(hours)
-            open_partitions = [each for each, found in due.items() if len(found) == _BATCH]
+            of_this_run += sum(not hour.is_sealed for hour in hours)
+            open_partitions = [each for each, page in pages.items() if page.looked == BATCH]
             await renew()
         return written

@@ -20,6 +20,9 @@ KEEP = 10 * 60_000
 """Milliseconds that an hour or a day stays after its end: messages that are a little late find it there."""
 
 _PAGE, _PAGES = 1_000, 10
+_SEALING = 500
+"""Hours sealed in one call: some milliseconds."""
+_SEALED = "~"
 _FIELD = re.compile(r"(\d+)([bsxle])", re.IGNORECASE)
 _KINDS = {"b": "heartbeats", "s": "started", "x": "expired", "l": "left", "e": "ended"}
 
@@ -33,6 +36,20 @@ class DueHour:
     unwritten: tuple[tuple[str, int], ...]
     written: int
 
+    @property
+    def is_sealed(self) -> bool:
+        """Whether nothing is counted in it any more."""
+        return _SEALED in self.member
+
+
+@dataclass(frozen=True, slots=True)
+class DuePage:
+    """The hours of a partition that are to be written, as far as one look goes."""
+
+    hours: list[DueHour]
+    looked: int
+    """How many members the look took in: with days that are over there are more of them than hours."""
+
 
 class ActivityCounters:
     """Raises DependencyUnavailableError("redis") when Redis cannot answer."""
@@ -40,6 +57,7 @@ class ActivityCounters:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._read = load(client, "read_activity")
+        self._seal = load(client, "seal_activity")
         self._due = load(client, "due_activity")
         self._settle = load(client, "settle_activity")
 
@@ -72,33 +90,51 @@ class ActivityCounters:
             last = f"({text(page[-1][0])}"
         return found[::-1]
 
-    async def due(self, partition: Partition, now: int, limit: int) -> list[DueHour]:
-        """Returns the hours of a partition that are to be written, those that wait longest first."""
+    async def seal(self, partition: Partition) -> int:
+        """Has everything that comes from now on counted under new epochs; returns how many hours had been begun.
+
+        The users of an hour and a day go on.
+        """
         with redis_errors():
-            rows = await self._due(keys=partition.script_keys(), args=[*_common(partition), now, limit, KEEP])
+            members = [text(each) for each in await self._client.zrange(partition.activity_due, 0, -1)]
+        # An hour that joins them meanwhile has just begun.
+        sealed = 0
+        for at in range(0, len(members), _SEALING):
+            with redis_errors():
+                args = [*_common(partition), *members[at : at + _SEALING]]
+                sealed += int(await self._seal(keys=partition.script_keys(), args=args))
+        return sealed
+
+    async def due(self, partition: Partition, now: int, limit: int) -> DuePage:
+        """Returns the hours of a partition that are to be written, those that wait longest first.
+
+        Looks at `limit` hours and days; lets go of days that are over.
+        """
+        with redis_errors():
+            looked, rows = await self._due(keys=partition.script_keys(), args=[*_common(partition), now, limit, KEEP])
         found = []
         for member, counts, users, day in rows:
-            number, _, facility_id = text(member).partition("/")
+            hour, _, facility_id = text(member).partition("/")
             fields = {name: int(amount) for name, amount in _pairs(counts) if _FIELD.fullmatch(name)}
             found.append(
                 DueHour(
                     member=text(member),
-                    activity=_hour(facility_id, int(number), counts, users, day),
+                    activity=_hour(facility_id, int(hour.partition(_SEALED)[0]), counts, users, day),
                     unwritten=tuple((name, amount) for name, amount in fields.items() if name[-1].islower()),
                     written=sum(amount for name, amount in fields.items() if name[-1].isupper()),
                 )
             )
-        return found
+        return DuePage(found, int(looked))
 
     async def epoch(self) -> tuple[str | None, str | None]:
-        """Returns the epoch of the Redis data, and that in which activity was last written."""
+        """Returns the epoch of the Redis data, and that for which activity was last sealed."""
         with redis_errors():
             # Two keys of two cluster slots.
             now, written = await self._client.get(keys.EPOCH), await self._client.get(keys.ACTIVITY_EPOCH)
         return (None if now is None else text(now)), (None if written is None else text(written))
 
     async def enter(self, epoch: str) -> None:
-        """Notes that nothing is left that an earlier epoch counted."""
+        """Notes that what an earlier epoch counted is sealed."""
         with redis_errors():
             await self._client.set(keys.ACTIVITY_EPOCH, epoch)
 
@@ -106,7 +142,7 @@ class ActivityCounters:
         """Takes note that SQL holds these; returns how many are over and went."""
         if not written:
             return 0
-        document = msgpack.packb([(hour.member, hour.written, hour.unwritten) for hour in written])
+        document = msgpack.packb([(each.member, each.activity.epoch, each.written, each.unwritten) for each in written])
         with redis_errors():
             return int(
                 await self._settle(keys=partition.script_keys(), args=[*_common(partition), now, KEEP, document])

@@ -7,7 +7,9 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
 _LUA = files("shared.registry") / "lua"
-_COUNTING = frozenset({"ingest", "sweep", "end_session", "read_activity", "due_activity", "settle_activity"})
+_COUNTING = frozenset(
+    {"ingest", "sweep", "end_session", "read_activity", "seal_activity", "due_activity", "settle_activity"}
+)
 """The scripts that need `activity.lua` too."""
 _ENDING = frozenset({"ingest", "sweep"})
 """Those of them that need `ending.lua`."""

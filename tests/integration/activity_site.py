@@ -1,18 +1,22 @@
 """Activity from heartbeats to SQL, on a real Redis and SQLite, without the functions around it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import pytest
 from redis.asyncio import Redis
 
-from shared.domain.activity import DAY, HOUR, ActivityHour, Counts, Granularity, totals
+from shared.domain.activity import DAY, HOUR, MINUTE, ActivityHour, Counts, Granularity, totals
 from shared.domain.heartbeat import Heartbeat
 from shared.domain.session import SessionTiming
 from shared.domain.uptime import Span
 from shared.pipeline.activity import ActivityFold
 from shared.registry import keys
 from shared.registry.activity import ActivityCounters
+from shared.registry.keys import Partition
 from shared.registry.registry import Registry
 from shared.store.history import SqlHistoryStore
 from shared.store.monitor import SqlMonitorStore
@@ -21,6 +25,10 @@ from tests.integration.store_databases import execute
 
 TTL, GRACE = 90_000, 5_000
 NOON = 1_795_000_000_000 // DAY * DAY + 12 * HOUR
+
+
+class _DiedError(Exception):
+    """The process is gone."""
 
 
 class Site:
@@ -54,6 +62,54 @@ class Site:
             pass
 
         return await ActivityFold(self.counters, self.store, lambda: now).run(renew)
+
+    async def fold_until(self, step: str, now: int, *, is_done: bool) -> None:
+        """A fold whose process dies before or after its first `step` with f-1: seal, enter, due, record or settle."""
+        part: Any = self.store if step == "record" else self.counters
+        name = "record_activity" if step == "record" else step
+        whole = getattr(part, name)
+
+        def record(hours: Sequence[ActivityHour]) -> None:
+            if is_done:
+                whole(hours)
+            raise _DiedError
+
+        async def ask(about: Partition | str, *others: object) -> object:
+            concerns_it = isinstance(about, str) or about == keys.partition_of("f-1")
+            answer = await whole(about, *others) if is_done or not concerns_it else None
+            if concerns_it:
+                raise _DiedError
+            return answer
+
+        with patch.object(part, name, record if step == "record" else ask), pytest.raises(_DiedError):
+            await self.fold(now)
+
+    async def copy(self) -> dict[bytes, bytes]:
+        """All that Redis holds."""
+        return {name: await self.client.dump(name) or b"" async for name in self.client.scan_iter(count=1_000)}
+
+    async def put_back(self, copy: dict[bytes, bytes], *, epoch: int) -> None:
+        """Redis goes back to a copy, and that is noticed."""
+        await self.client.flushall()
+        for name, value in copy.items():
+            await self.client.restore(name, 0, value)
+        await self.client.set(keys.EPOCH, epoch)
+
+    async def go_back(self, *, held: int, recorded: int) -> None:
+        """Redis goes back to a copy that holds the first `held` beats of f-1, while SQL has `recorded` of them."""
+        await self.client.set(keys.EPOCH, 1)
+        await self.fold(NOON)
+        await self.beat(*(("u-1/a", NOON + number) for number in range(held)))
+        copy = await self.copy()
+        if recorded:
+            await self.beat(*(("u-1/a", NOON + number) for number in range(held, recorded)))
+            await self.fold(NOON + MINUTE)
+        await self.put_back(copy, epoch=2)
+
+    def recorded(self, facility: str = "f-1") -> Counts:
+        """What SQL alone holds."""
+        hours = self.reader.activity(facility, Span(0, NOON + 9 * DAY))
+        return sum((hour.counts for hour in hours), Counts())
 
     async def hours(self, facility: str = "f-1") -> list[ActivityHour]:
         """What Redis and SQL hold together."""

@@ -123,7 +123,7 @@ async def test_whatever_happens_each_heartbeat_start_and_end_is_counted_once(
                 if crash:
                     for partition in keys.ALL_PARTITIONS:
                         due = await site.counters.due(partition, now, 100)
-                        site.store.record_activity([hour.activity for hour in due])
+                        site.store.record_activity([hour.activity for hour in due.hours])
                 else:
                     await site.fold(now)
             case Sweep(minutes):

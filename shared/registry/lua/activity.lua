@@ -6,8 +6,10 @@
 --   The heartbeats of a facility's newest minute wait beside its session values instead, in the field HEARD, which is
 --   written anyway (see `hear`).
 --   `epoch` tells apart two hashes of the same hour: a late message may come after the first has gone to SQL for good.
+-- activity:{pNN}:<hour>~<epoch>:<facility>  such a hash once it is sealed: nothing is counted in it any more.
 -- users:{pNN}:<hour>:<facility>, users:{pNN}:day<day>:<facility>  HyperLogLog of the users heard.
--- activity-due:{pNN}  sorted set, <hour>/<facility> to the moment (ms) when it is to be written to SQL, or to go.
+-- activity-due:{pNN}  sorted set, <hour>/<facility> to the moment (ms) when it is to be written to SQL, or to go;
+--   day<day>/<facility> to when its users may go; <hour>~<epoch>/<facility> of a sealed hash to 0.
 -- read:{pNN}  hash, name of a stream (an Event Hubs partition) to <last position read>/<newest receivedAt read>.
 -- Hours and days are numbered from 1970-01-01T00:00Z.
 
@@ -20,8 +22,22 @@ local function activity_key(hour, facility) return 'activity:' .. tag .. ':' .. 
 local function hour_users_key(hour, facility) return 'users:' .. tag .. ':' .. hour .. ':' .. facility end
 local function day_users_key(day, facility) return 'users:' .. tag .. ':day' .. day .. ':' .. facility end
 
+-- Returns what a member of ACTIVITY_DUE stands for: hour, epoch if it is sealed, facility, day; a day has no hour.
+local function parse_due(member)
+  local what, facility = string.match(member, '^([^/]+)/(.*)$')
+  local day = string.match(what, '^day(%d+)$')
+  if day then return nil, nil, facility, day end
+  local hour, epoch = string.match(what, '^(%d+)~?(%d*)$')
+  return hour, epoch ~= '' and epoch or nil, facility, nil
+end
+
 local function write_soon(facility, minute)
   redis.call('ZADD', ACTIVITY_DUE, 'LT', (minute + 1) * MINUTE, floor(minute / 60) .. '/' .. facility)
+end
+
+local function begin_epoch(key)
+  local now = redis.call('TIME')
+  redis.call('HSET', key, 'epoch', now[1] .. string.format('%06d', now[2]))
 end
 
 local function count(facility, minute, kind, amount)
@@ -29,10 +45,7 @@ local function count(facility, minute, kind, amount)
   local key = activity_key(floor(minute / 60), facility)
   if redis.call('HINCRBY', key, (minute % 60) .. kind, amount) == amount then
     -- The first since this minute was last written; those that follow need not ask for the next time.
-    if redis.call('HLEN', key) == 1 then
-      local now = redis.call('TIME')
-      redis.call('HSET', key, 'epoch', now[1] .. string.format('%06d', now[2]))
-    end
+    if redis.call('HLEN', key) == 1 then begin_epoch(key) end
     write_soon(facility, minute)
   end
 end
@@ -49,7 +62,12 @@ local function hear(raw, facility, newest, minute, beats)
       count(facility, waiting_minute, 'b', waiting)
       waiting = 0
     end
-    if waiting == 0 then write_soon(facility, minute) end
+    if waiting == 0 then
+      -- Before any of them is counted: a copy of this data that Redis goes back to must count them in the same epoch.
+      local key = activity_key(floor(minute / 60), facility)
+      if redis.call('EXISTS', key) == 0 then begin_epoch(key) end
+      write_soon(facility, minute)
+    end
     waiting_minute, waiting = minute, waiting + beats
   end
   return pack_heard(math.max(known, newest), waiting_minute, waiting, listed)
