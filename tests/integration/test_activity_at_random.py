@@ -1,5 +1,5 @@
 """Activity is counted once on the whole path at random: two streams, whose batches are repeated from an earlier point
-and cut otherwise, folds that crash, and sweeps."""
+and cut otherwise, folds that crash, and sweeps; and while Redis goes back to older copies of its data."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -42,6 +42,22 @@ class Sweep:
     minutes: int
 
 
+@dataclass(frozen=True)
+class Beats:
+    """Some beats within a minute, after some minutes."""
+
+    minutes: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Dying:
+    """A fold whose process dies before or after a step."""
+
+    step: str
+    is_done: bool
+
+
 NAMES = ["u-1/a", "u-2/b", "u-3/c"]
 PLACES = ["f-1", "f-2", UNASSIGNED]
 messages = st.lists(
@@ -56,6 +72,15 @@ plans = st.lists(
     ),
     max_size=20,
 )
+times = st.lists(
+    st.one_of(
+        st.builds(Beats, st.sampled_from([0, 1, 59, 80]), st.integers(1, 3)),
+        st.builds(Fold, st.sampled_from([0, 1, 80]), st.just(False)),
+        st.builds(Dying, st.sampled_from(["seal", "enter", "due", "record", "settle"]), st.booleans()),
+    ),
+    max_size=5,
+)
+losses = st.lists(st.tuples(times, times), min_size=1, max_size=4)
 
 
 class Streams:
@@ -152,3 +177,47 @@ async def test_whatever_happens_each_heartbeat_start_and_end_is_counted_once(
     assert await site.client.keys("activity*") == []
     assert await site.client.keys("users*") == []
     assert [await site.minutes(facility) for facility in PLACES] == before
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(plan=losses, end=times)
+async def test_however_often_redis_goes_back_to_older_copies_each_heartbeat_is_counted_once(
+    site: Site,
+    plan: list[tuple[list[Beats | Fold | Dying], list[Beats | Fold | Dying]]],
+    end: list[Beats | Fold | Dying],
+) -> None:
+    """SQL has everything when Redis goes back; what is counted from the first step of the first fold on adds up."""
+    await site.clear()
+    now, told = NOON, 0
+
+    async def go_through(steps: Sequence[Beats | Fold | Dying]) -> None:
+        nonlocal now, told
+        for step in steps:
+            match step:
+                case Beats(minutes, number):
+                    now += minutes * MINUTE
+                    for _ in range(number):
+                        now, told = now + 1, told + 1
+                        await site.beat(("u-1/a", now))
+                case Fold(minutes):
+                    now += minutes * MINUTE
+                    await site.fold(now)
+                case Dying(name, is_done):
+                    await site.fold_until(name, now + MINUTE, is_done=is_done)
+
+    await site.client.set(keys.EPOCH, 1)
+    for epoch, (before, after) in enumerate(plan, 2):
+        await go_through(before)
+        copy = await site.copy()
+        await go_through(after)
+        await site.fold(now + MINUTE)
+        await site.put_back(copy, epoch=epoch)
+        assert await site.fold_until("enter", now, is_done=False)
+    await go_through(end)
+
+    for _ in range(3):
+        now += 30 * DAY
+        await site.fold(now)
+    assert site.recorded().heartbeats == told
+    assert await site.client.keys("activity*") == []
+    assert await site.client.keys("users*") == []

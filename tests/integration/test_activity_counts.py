@@ -240,8 +240,8 @@ async def test_beats_after_a_fold_of_an_older_copy_that_died_add_up(site: Site, 
     """They come after the first step of the fold, wherever it dies later."""
     await site.go_back(held=1, recorded=11)
     if (step, is_done) == ("seal", False):
-        await site.fold_until("seal", NOON, is_done=True)
-    await site.fold_until(step, NOON + MINUTE, is_done=is_done)
+        assert await site.fold_until("seal", NOON, is_done=True)
+    assert await site.fold_until(step, NOON + MINUTE, is_done=is_done)
     await site.beat(*(("u-1/a", NOON + 1_000 + number) for number in range(6)))
     for _ in range(2):
         await site.fold(NOON + 3 * MINUTE)
@@ -257,7 +257,7 @@ async def test_what_an_older_copy_holds_and_sql_does_not_is_written(site: Site) 
 
 async def test_an_older_copy_of_an_older_copy_adds_up(site: Site) -> None:
     await site.go_back(held=1, recorded=11)
-    await site.fold_until("due", NOON + MINUTE, is_done=True)
+    assert await site.fold_until("due", NOON + MINUTE, is_done=True)
     await site.beat(("u-1/a", NOON + 2 * MINUTE))
     copy = await site.copy()
     await site.beat(("u-1/a", NOON + 2 * MINUTE + 1))
@@ -268,6 +268,18 @@ async def test_an_older_copy_of_an_older_copy_adds_up(site: Site) -> None:
     for _ in range(2):
         await site.fold(NOON + 5 * MINUTE)
         assert await site.total() == Counts(heartbeats=14, started=1)
+
+
+async def test_what_is_sealed_while_another_fold_is_at_it_is_settled_by_whoever_writes_it(site: Site) -> None:
+    partition = keys.partition_of("f-1")
+    await site.beat(("u-1/a", NOON))
+    overtaken = await site.counters.due(partition, NOON + MINUTE, 10)
+    assert await site.counters.seal(partition) == 1
+    await site.beat(("u-1/a", NOON + 1))
+    await site.counters.settle(partition, overtaken.hours, NOON + MINUTE)
+    assert await site.fold(NOON + MINUTE) == 2
+    assert site.recorded() == Counts(heartbeats=2, started=1)
+    assert await site.counters.seal(partition) == 1  # what is written, too
 
 
 async def test_beats_that_wait_in_an_older_copy_at_the_beginning_of_an_hour_count_once(site: Site) -> None:
