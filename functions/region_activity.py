@@ -15,7 +15,10 @@ bp = func.Blueprint()
 @bp.route(route="regions/{regionId}/activity", auth_level=func.AuthLevel.ANONYMOUS)
 @endpoint("GET", query=RegionActivityQuery, answers={200: RegionBuckets}, problems=(ForbiddenError,))
 async def region_activity(call: Call) -> func.HttpResponse:
-    """Answers with the region's buckets in which anything happened, oldest first, complete up to the monitor's run."""
+    """Answers with the region's buckets in which anything happened, oldest first, as far as SQL has them.
+
+    The monitor writes them, at most 10,000 hours of facilities in a run: with more at work it takes several runs.
+    """
     query = call.query(RegionActivityQuery)
     facility_ids = await recorded_region(call)
     buckets = await call.services.activity.region_buckets(facility_ids, query)

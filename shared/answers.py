@@ -181,7 +181,7 @@ class FacilityBuckets(Answer):
 
 
 class RegionBuckets(Answer):
-    """What happened at all facilities of a region together by hour or day, oldest first, up to the last monitor run.
+    """What happened at all facilities of a region together by hour or day, oldest first, as far as SQL has it.
 
     Which facilities those are is told by the directory as it is now. Users cannot be added up, as some have several.
     """
