@@ -55,7 +55,7 @@ class ActivityFold:
             )
             hours = [hour.activity for found in due.values() for hour in found if hour.activity.minutes]
             if hours:
-                await asyncio.to_thread(self._store.record_activity, hours)
+                await self._store.thread.run(self._store.record_activity, hours)
             await asyncio.gather(*(self._counters.settle(each, found, at) for each, found in due.items()))
             written += len(hours)
             open_partitions = [each for each, found in due.items() if len(found) == _BATCH]

@@ -170,10 +170,10 @@ class SessionMonitor:
         """Publishes the core database's directory if it differs from what is in force; returns whether it did."""
         # Those that an earlier run did not come to.
         await self._announce_departures()
-        fingerprint = await asyncio.to_thread(self._core.directory_fingerprint)
+        fingerprint = await self._core.thread.run(self._core.directory_fingerprint)
         if fingerprint == await self._publisher.fingerprint():
             return False
-        directory = await asyncio.to_thread(self._core.read_directory)
+        directory = await self._core.thread.run(self._core.read_directory)
         await self._publisher.publish(directory, fingerprint)
         await self._announce_departures()
         return True
@@ -192,7 +192,8 @@ class SessionMonitor:
 
     async def _prepare(self, role: str, migrate: Callable[[], list[str]]) -> bool:
         if role not in self._migrated:
-            await asyncio.to_thread(migrate)
+            store = self._core if role == "core" else self._monitor
+            await store.thread.run(migrate)
             self._migrated.add(role)
         return True
 
@@ -200,15 +201,15 @@ class SessionMonitor:
         changes = [record for record in records if isinstance(record, FacilityChange)]
         marks = [record for record in records if isinstance(record, StaleMark)]
         alerts = [record for record in records if isinstance(record, AnnouncedAlert)]
-        await asyncio.to_thread(self._monitor.record_stale, marks)
-        await asyncio.to_thread(self._monitor.record_alerts, alerts)
-        return await asyncio.to_thread(self._monitor.record_changes, changes)
+        await self._monitor.thread.run(self._monitor.record_stale, marks)
+        await self._monitor.thread.run(self._monitor.record_alerts, alerts)
+        return await self._monitor.thread.run(self._monitor.record_changes, changes)
 
     async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
-        return await asyncio.to_thread(self._core.update_connectivity, newest(changes))
+        return await self._core.thread.run(self._core.update_connectivity, newest(changes))
 
     async def _log_sessions(self, sessions: Sequence[EndedSession]) -> int:
-        logged = await asyncio.to_thread(self._monitor.log_sessions, sessions)
+        logged = await self._monitor.thread.run(self._monitor.log_sessions, sessions)
         await self._registry.purge(sessions)
         return logged
 
@@ -216,7 +217,7 @@ class SessionMonitor:
         blocked = await self._registry.blocked(self._ended_ids_saved)
         if blocked:
             rows = [EndedId(user_id, session_id, until) for user_id, session_id, until in blocked]
-            await asyncio.to_thread(self._monitor.remember_ended_ids, rows)
+            await self._monitor.thread.run(self._monitor.remember_ended_ids, rows)
             # A minute's overlap: clocks differ between the processes that end sessions.
             self._ended_ids_saved = max(row.until for row in rows) - 60_000
         await self._registry.unblock(self._now())
@@ -230,7 +231,7 @@ class SessionMonitor:
         # Where the clock was set back it is looked again.
         if 0 <= now - self._pruned_at < PRUNE_EVERY:
             return
-        pruned = await asyncio.to_thread(
+        pruned = await self._monitor.thread.run(
             lambda: self._monitor.prune(
                 history_before=now - self._retention.history_days * _DAY_MS,
                 activity_before=now - self._retention.activity_days * _DAY_MS,

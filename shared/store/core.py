@@ -32,6 +32,7 @@ class SqlCoreStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.thread = database.thread
         # The last fingerprint and what was known of other writers and of this one when it was taken.
         self._fingerprint: tuple[tuple[str, int], str] | None = None
         self._own_writes = 0
