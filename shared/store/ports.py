@@ -170,7 +170,9 @@ class CoreStore(Protocol):
         """Where asynchronous code makes the calls; closed with the store."""
 
     def migrate(self) -> list[str]:
-        """Creates the tables that are absent, never changes existing ones; returns the names of what was applied.
+        """Creates the tables that are absent, with their indexes; returns the names of what was applied.
+
+        Existing tables are not touched.
 
         Raises StoreError naming every column that an existing table lacks.
         """
