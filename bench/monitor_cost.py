@@ -161,6 +161,8 @@ def _report(
         "Changed: all sessions of these facilities said goodbye. A run then records the transitions in both databases, "
         "logs and removes each ended session, and writes the activity of the facilities.",
         "Not in it: what the sweep and the agents do beside the monitor.",
+        "SQLite tells whether anybody has written, so a run with nothing changed does not read the directory. On SQL "
+        "Server every run reads and hashes it (`docs/decisions.md`): that is not in it either.",
     ]
     return Report([table], goals, [chart], notes)
 

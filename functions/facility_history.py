@@ -1,7 +1,5 @@
 """HTTP → what happened to a facility, and how much of the time it was online."""
 
-import asyncio
-
 import azure.functions as func
 
 from shared.access import recorded_facility
@@ -19,5 +17,5 @@ async def facility_history(call: Call) -> func.HttpResponse:
     """Answers with one page of transitions, newest first, and the uptime of the whole range."""
     query = call.query(HistoryQuery)
     facility_id = await recorded_facility(call)
-    page = await asyncio.to_thread(call.services.history.page, facility_id, query)
+    page = await call.services.history.page(facility_id, query)
     return json_response(page.body())

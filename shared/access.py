@@ -1,7 +1,5 @@
 """What a caller may see: admins everything, others the regions of their facilities."""
 
-import asyncio
-
 from shared.http import Call
 from shared.problems import ForbiddenError, NotFoundError
 from shared.registry.directory_cache import DirectoryView, FacilityEntry
@@ -51,8 +49,8 @@ async def recorded_facility(call: Call) -> str:
 
     Raises NotFoundError, ForbiddenError, or DependencyUnavailableError("sql").
     """
-    facility_id = call.facility_id()
-    place = await asyncio.to_thread(call.services.core_reader.find_facility, facility_id, call.caller.user_id)
+    facility_id, core = call.facility_id(), call.services.core_reader
+    place = await core.thread.answer(core.find_facility, facility_id, call.caller.user_id)
     if place is None:
         raise NotFoundError(f"There is no facility {facility_id}.")
     if not (call.caller.is_admin or place.member):
@@ -65,8 +63,8 @@ async def recorded_region(call: Call) -> tuple[str, ...]:
 
     Raises NotFoundError, ForbiddenError, or DependencyUnavailableError("sql").
     """
-    region_id = call.region_id()
-    region = await asyncio.to_thread(call.services.core_reader.find_region, region_id, call.caller.user_id)
+    region_id, core = call.region_id(), call.services.core_reader
+    region = await core.thread.answer(core.find_region, region_id, call.caller.user_id)
     if region is None:
         raise NotFoundError(f"There is no region {region_id}.")
     if not (call.caller.is_admin or region.member):

@@ -57,11 +57,11 @@ class FacilityActivity:
         recent = Span(max(span.start, now - _IN_REDIS), min(span.end, now + HOUR))
         counted, unrecorded = await self._live(facility_id, recent)
         # After Redis: an hour that leaves it meanwhile is in SQL by then.
-        recorded = await asyncio.to_thread(self._store.activity, facility_id, span)
+        recorded = await self._store.thread.answer(self._store.activity, facility_id, span)
         newer = {(hour.start, hour.epoch) for hour in counted}
         hours = [*counted, *(hour for hour in recorded if (hour.start, hour.epoch) not in newer)]
         found = totals(hours, granularity)
-        online = await asyncio.to_thread(self._online, facility_id, whole, unrecorded, now)
+        online = await self._store.thread.answer(self._online, facility_id, whole, unrecorded, now)
         users = None if granularity is Granularity.MINUTE else 0
         buckets = (
             replace(found.get(each.start, Bucket(each.start, users=users)), online=online[each.start]) for each in whole
@@ -78,7 +78,7 @@ class FacilityActivity:
         if not whole:
             return []
         span = Span(whole[0].start, whole[-1].end)
-        by_hour = await asyncio.to_thread(self._store.activity_sums, facility_ids, span)
+        by_hour = await self._store.thread.answer(self._store.activity_sums, facility_ids, span)
         found: dict[int, Counts] = {}
         for start, counts in sorted(by_hour.items()):
             begun = start - start % granularity.length
@@ -87,8 +87,8 @@ class FacilityActivity:
 
     async def _live(self, facility_id: str, recent: Span) -> tuple[list[ActivityHour], list[FacilityChange]]:
         """Returns what Redis counts, and the transitions that are not in SQL yet."""
-        newest = await asyncio.to_thread(
-            self._store.transitions, facility_id, _EVER, before=_ABOVE_EVERY_VERSION, limit=1
+        newest = await self._store.thread.answer(
+            lambda: self._store.transitions(facility_id, _EVER, before=_ABOVE_EVERY_VERSION, limit=1)
         )
         version = newest[0].version if newest else 0
         try:

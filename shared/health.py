@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from shared.domain.pipeline import PipelineState
 from shared.errors import DependencyUnavailableError
 from shared.registry.watermarks import Watermarks
+from shared.store.threads import StoreThread
 
 _LIMIT_SECONDS = 2.0
 _MAX_AGE_MS = 1_000
@@ -25,7 +26,12 @@ class Service(Protocol):
 
 
 class Store(Protocol):
-    """The same for a database, whose calls block."""
+    """The same for a database, whose calls block and therefore run on its thread."""
+
+    @property
+    def thread(self) -> StoreThread:
+        """Where its calls run."""
+        ...
 
     def ping(self) -> None:
         """Returns if the database answers."""
@@ -127,5 +133,4 @@ class HealthCheck:
 
 
 async def _ping_stores(monitor_store: Store, core_store: Store) -> None:
-    # The stores block; each gets a thread of its own.
-    await asyncio.gather(asyncio.to_thread(monitor_store.ping), asyncio.to_thread(core_store.ping))
+    await asyncio.gather(monitor_store.thread.run(monitor_store.ping), core_store.thread.run(core_store.ping))

@@ -37,19 +37,22 @@ class HistoryPage:
 
 
 class FacilityHistory:
-    """Calls block: run them in a thread. Raises DependencyUnavailableError("sql")."""
+    """Raises DependencyUnavailableError("sql")."""
 
     def __init__(self, store: HistoryStore, cursors: Cursors, now: Callable[[], int]) -> None:
         self._store = store
         self._cursors = cursors
         self._now = now
 
-    def page(self, facility_id: str, query: HistoryQuery) -> HistoryPage:
+    async def page(self, facility_id: str, query: HistoryQuery) -> HistoryPage:
         """Returns the page that a query asks for.
 
         A cursor brings the range of the first page with it, also where that was "up to now".
         Raises InvalidRequestError.
         """
+        return await self._store.thread.answer(self._page, facility_id, query)
+
+    def _page(self, facility_id: str, query: HistoryQuery) -> HistoryPage:
         listing = f"history/{facility_id}"
         if query.cursor is None:
             span = query.span(self._now(), length=DEFAULT_RANGE)

@@ -23,7 +23,7 @@ from shared.auth import Caller
 from shared.bootstrap import Services, services
 from shared.domain.heartbeat import ID_PATTERN, USER_ID_PATTERN
 from shared.entity_tags import is_held
-from shared.errors import DependencyUnavailableError, DirectoryMissingError
+from shared.errors import DependencyUnavailableError, DirectoryMissingError, StoreError
 from shared.operations import Operation
 from shared.problems import (
     CONTENT_TYPE,
@@ -39,6 +39,7 @@ from shared.problems import (
     UnauthenticatedError,
     UnsupportedMediaTypeError,
     problem_of,
+    refused_by_store,
 )
 from shared.requests import Body, Query, field_errors
 
@@ -175,6 +176,11 @@ def endpoint(
             except (DependencyUnavailableError, DirectoryMissingError) as error:
                 logger.warning("%s: %s", function.__name__, error)
                 return problem_response(problem_of(error))
+            except StoreError:
+                # Not the caller's fault, and most often a deployment under way or undone: later it may work.
+                correlation_id = uuid.uuid4().hex
+                logger.exception("%s failed under %s: sql refuses", function.__name__, correlation_id)
+                return problem_response(refused_by_store(correlation_id))
             except Exception:
                 correlation_id = uuid.uuid4().hex
                 logger.exception("%s failed under %s", function.__name__, correlation_id)

@@ -18,12 +18,11 @@ async def load(services: Services, folder: Path) -> LoadedDirectory:
 
     When this returns, every process works with it. Raises OSError for files, PulseError for databases and Redis.
     """
-    await asyncio.to_thread(services.core_store.migrate)
-    existing = await asyncio.to_thread(services.core_store.read_directory)
+    core = services.core_store
+    await core.thread.run(core.migrate)
+    existing = await core.thread.run(core.read_directory)
     loaded = await asyncio.to_thread(read_csv_directory, folder, existing)
-    await asyncio.to_thread(
-        lambda: services.core_store.replace_directory(loaded.directory, keep_missing=loaded.incomplete_tables)
-    )
+    await core.thread.run(lambda: core.replace_directory(loaded.directory, keep_missing=loaded.incomplete_tables))
     await services.monitor.refresh_directory()
     return loaded
 

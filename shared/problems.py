@@ -161,6 +161,13 @@ def problem_of(error: DependencyUnavailableError | DirectoryMissingError) -> Pro
     return UnavailableError(f"{error.dependency} is not available. Nothing was changed; try again shortly.")
 
 
+def refused_by_store(correlation_id: str) -> ProblemError:
+    """Returns the problem that a caller is told when a database answers, but refuses; its reason stays in the log."""
+    return UnavailableError(
+        f"sql refuses what this call needs; the reason has been logged under {correlation_id}. Nothing was changed."
+    )
+
+
 def _wait(seconds: int) -> dict[str, str]:
     # Pages of other origins see only the headers that they are shown (Fetch standard, "CORS-safelisted").
     return {"Retry-After": str(seconds), "Access-Control-Expose-Headers": "Retry-After"}

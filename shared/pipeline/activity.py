@@ -52,7 +52,8 @@ class ActivityFold:
             )
             hours = [hour for page in pages.values() for hour in page.hours if hour.activity.minutes]
             if hours:
-                await asyncio.to_thread(self._store.record_activity, [hour.activity for hour in hours])
+                activities = [hour.activity for hour in hours]
+                await self._store.thread.run(self._store.record_activity, activities)
             await asyncio.gather(*(self._counters.settle(each, page.hours, now) for each, page in pages.items()))
             written += len(hours)
             of_this_run += sum(not hour.is_sealed for hour in hours)

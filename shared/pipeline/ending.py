@@ -1,6 +1,5 @@
 """Sessions ended by command (contract, `DELETE /sessions/{userId}/{sessionId}`)."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 
@@ -59,10 +58,9 @@ class SessionEnding:
     async def _remember(self, ended: EndedId) -> None:
         # So that a loss of Redis data brings it back not even now. Without SQL the next run of the monitor does it.
         try:
-            async with asyncio.timeout(_STORE_SECONDS):
-                await asyncio.to_thread(self._store.remember_ended_ids, [ended])
-        except (PulseError, TimeoutError) as error:
-            logger.warning("an ended session is not in SQL yet: %s", error or "no answer within a second")
+            await self._store.thread.answer(self._store.remember_ended_ids, [ended], within=_STORE_SECONDS)
+        except PulseError as error:
+            logger.warning("an ended session is not in SQL yet: %s", error)
 
     async def _places(self, user_id: str) -> set[str]:
         """Returns where the user's sessions may be: at their facilities, and at those that were theirs before."""

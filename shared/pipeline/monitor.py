@@ -148,7 +148,7 @@ class SessionMonitor:
 
     async def _serve_core_database(self, steps: "_Steps") -> bool:
         """Returns whether there is another directory."""
-        if not await steps.run("core database", self._prepare("core", self._core.migrate), otherwise=False):
+        if not await steps.run("core database", self._prepare("core", self._core), otherwise=False):
             return False
         directory = await steps.run("directory", self.refresh_directory(), otherwise=False)
         await steps.run("connectivity", self._connectivity.run(), otherwise=0)
@@ -156,7 +156,7 @@ class SessionMonitor:
 
     async def _serve_own_database(self, steps: "_Steps") -> tuple[int, int]:
         """Returns how many changes and sessions it took."""
-        if not await steps.run("own database", self._prepare("monitor", self._monitor.migrate), otherwise=False):
+        if not await steps.run("own database", self._prepare("monitor", self._monitor), otherwise=False):
             return 0, 0
         await steps.run("recovery", self._recovery.ensure(), otherwise=None)
         changes = await steps.run("history", self._history.run(), otherwise=0)
@@ -170,10 +170,10 @@ class SessionMonitor:
         """Publishes the core database's directory if it differs from what is in force; returns whether it did."""
         # Those that an earlier run did not come to.
         await self._announce_departures()
-        fingerprint = await asyncio.to_thread(self._core.directory_fingerprint)
+        fingerprint = await self._core.thread.run(self._core.directory_fingerprint)
         if fingerprint == await self._publisher.fingerprint():
             return False
-        directory = await asyncio.to_thread(self._core.read_directory)
+        directory = await self._core.thread.run(self._core.read_directory)
         await self._publisher.publish(directory, fingerprint)
         await self._announce_departures()
         return True
@@ -190,9 +190,9 @@ class SessionMonitor:
         await self._publisher.departed()
         self._broadcaster.wake()
 
-    async def _prepare(self, role: str, migrate: Callable[[], list[str]]) -> bool:
+    async def _prepare(self, role: str, store: CoreStore | MonitorStore) -> bool:
         if role not in self._migrated:
-            await asyncio.to_thread(migrate)
+            await store.thread.run(store.migrate)
             self._migrated.add(role)
         return True
 
@@ -200,15 +200,15 @@ class SessionMonitor:
         changes = [record for record in records if isinstance(record, FacilityChange)]
         marks = [record for record in records if isinstance(record, StaleMark)]
         alerts = [record for record in records if isinstance(record, AnnouncedAlert)]
-        await asyncio.to_thread(self._monitor.record_stale, marks)
-        await asyncio.to_thread(self._monitor.record_alerts, alerts)
-        return await asyncio.to_thread(self._monitor.record_changes, changes)
+        await self._monitor.thread.run(self._monitor.record_stale, marks)
+        await self._monitor.thread.run(self._monitor.record_alerts, alerts)
+        return await self._monitor.thread.run(self._monitor.record_changes, changes)
 
     async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
-        return await asyncio.to_thread(self._core.update_connectivity, newest(changes))
+        return await self._core.thread.run(self._core.update_connectivity, newest(changes))
 
     async def _log_sessions(self, sessions: Sequence[EndedSession]) -> int:
-        logged = await asyncio.to_thread(self._monitor.log_sessions, sessions)
+        logged = await self._monitor.thread.run(self._monitor.log_sessions, sessions)
         await self._registry.purge(sessions)
         return logged
 
@@ -216,7 +216,7 @@ class SessionMonitor:
         blocked = await self._registry.blocked(self._ended_ids_saved)
         if blocked:
             rows = [EndedId(user_id, session_id, until) for user_id, session_id, until in blocked]
-            await asyncio.to_thread(self._monitor.remember_ended_ids, rows)
+            await self._monitor.thread.run(self._monitor.remember_ended_ids, rows)
             # A minute's overlap: clocks differ between the processes that end sessions.
             self._ended_ids_saved = max(row.until for row in rows) - 60_000
         await self._registry.unblock(self._now())
@@ -230,7 +230,7 @@ class SessionMonitor:
         # Where the clock was set back it is looked again.
         if 0 <= now - self._pruned_at < PRUNE_EVERY:
             return
-        pruned = await asyncio.to_thread(
+        pruned = await self._monitor.thread.run(
             lambda: self._monitor.prune(
                 history_before=now - self._retention.history_days * _DAY_MS,
                 activity_before=now - self._retention.activity_days * _DAY_MS,

@@ -157,10 +157,10 @@ class Recovery:
     async def _restore(self, broken: int | None, evidence: str) -> None:
         now = self._now()
         epoch = max(now, self._seen[0] + 1, (broken or 0) + 1)
-        await asyncio.to_thread(self._store.migrate)
-        states = await asyncio.to_thread(self._store.facility_states)
-        announced = await asyncio.to_thread(self._store.announced_alerts)
-        ended = await asyncio.to_thread(self._store.ended_ids, now)
+        await self._store.thread.run(self._store.migrate)
+        states = await self._store.thread.run(self._store.facility_states)
+        announced = await self._store.thread.run(self._store.announced_alerts)
+        ended = await self._store.thread.run(self._store.ended_ids, now)
         is_loss = bool(states) or broken is not None or self._seen != (0, 0)
         if is_loss:
             # Before anything else can be announced, and under a number above all before.
@@ -173,7 +173,7 @@ class Recovery:
         await self._registry.block((item.user_id, item.session_id, item.until) for item in ended)
         restored = await self._registry.restore(states, now, version_jump=VERSION_JUMP, first_start=not is_loss)
         if is_loss:
-            await asyncio.to_thread(self._store.raise_states, await self._registry.known_states())
+            await self._store.thread.run(self._store.raise_states, await self._registry.known_states())
         await self._alerts.restore(states, announced, now)
         if is_loss:
             try:

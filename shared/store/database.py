@@ -11,6 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from shared.errors import DependencyUnavailableError, PulseError
 from shared.store.statements import statement
+from shared.store.threads import StoreThread
 
 type Row = tuple[Any, ...]
 type Record = Mapping[str, object]
@@ -82,12 +83,16 @@ class Transaction:
 
 
 class Database(ABC):
-    """One connection, opened at first use, used by one thread at a time, thrown away after an error."""
+    """One connection, opened at first use, used by one thread at a time, thrown away after an error.
+
+    `thread` is where asynchronous code uses it.
+    """
 
     dialect: ClassVar[str]
     attempts: ClassVar[int] = 1
 
     def __init__(self) -> None:
+        self.thread = StoreThread()
         self._lock = threading.Lock()
         self._session: Session | None = None
 
@@ -134,6 +139,7 @@ class Database(ABC):
 
     def close(self) -> None:
         """Closes the connection; the next call opens another."""
+        self.thread.close()
         with self._lock:
             self._discard()
 

@@ -21,6 +21,7 @@ class SqlHistoryStore:
 
     def __init__(self, database: Database, now: Callable[[], int]) -> None:
         self._database = database
+        self.thread = database.thread
         self._now = now
         self._migrated = False
 

@@ -27,6 +27,7 @@ class SqlMonitorStore:
 
     def __init__(self, database: Database, *, now: Callable[[], int] = _clock) -> None:
         self._database = database
+        self.thread = database.thread
         self._now = now
 
     def migrate(self) -> list[str]:

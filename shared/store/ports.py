@@ -1,4 +1,4 @@
-"""What the product asks of its two databases. Calls block: run them in a thread from asynchronous code.
+"""What the product asks of its two databases. Calls block: asynchronous code makes them on the store's `thread`.
 
 Every write is idempotent and one transaction: repeating it changes nothing. Errors raised:
 `shared.errors.DependencyUnavailableError("sql")` (worth a retry) and `shared.errors.StoreError` (not).
@@ -14,6 +14,7 @@ from shared.domain.directory import Directory
 from shared.domain.facility import FacilityChange, FacilityState, FacilityStatus
 from shared.domain.session import EndedSession
 from shared.domain.uptime import Span
+from shared.store.threads import StoreThread
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,10 @@ class RegionPlaces:
 
 class MonitorStore(Protocol):
     """The private database: status, history, session log."""
+
+    @property
+    def thread(self) -> StoreThread:
+        """Where asynchronous code makes the calls; closed with the store."""
 
     def migrate(self) -> list[str]:
         """Applies the numbered migrations that are missing, once even if started twice at once; returns their names.
@@ -125,6 +130,10 @@ class MonitorStore(Protocol):
 class HistoryStore(Protocol):
     """What the API reads of the private database."""
 
+    @property
+    def thread(self) -> StoreThread:
+        """Where asynchronous code makes the calls; closed with the store."""
+
     def transitions(self, facility_id: str, span: Span, *, before: int, limit: int) -> list[Transition]:
         """Returns a facility's transitions from `span.start` to `span.end`, both included, newest first.
 
@@ -156,8 +165,14 @@ class HistoryStore(Protocol):
 class CoreStore(Protocol):
     """The core database: the directory, and each facility's connectivity."""
 
+    @property
+    def thread(self) -> StoreThread:
+        """Where asynchronous code makes the calls; closed with the store."""
+
     def migrate(self) -> list[str]:
-        """Creates the tables that are absent, never changes existing ones; returns the names of what was applied.
+        """Creates the tables that are absent, with their indexes; returns the names of what was applied.
+
+        Existing tables are not touched.
 
         Raises StoreError naming every column that an existing table lacks.
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from shared.errors import DependencyUnavailableError
 from shared.health import HealthCheck
 from shared.registry.registry import Registry
 from shared.registry.watermarks import Watermarks
+from shared.store.threads import StoreThread
 from tests.functions.conftest import NOW, World, call
 
 
@@ -38,6 +40,7 @@ class Database:
     """The same, blocking as stores do."""
 
     def __init__(self) -> None:
+        self.thread = StoreThread()
         self.asked = 0
         self.failure: Exception | None = None
         self.hangs: threading.Event | None = None
@@ -61,13 +64,22 @@ def sockets(world: World) -> Pinged:
 
 
 @pytest.fixture
-def sql(world: World) -> Database:
-    return Database()
+def sql(world: World) -> Iterator[Database]:
+    database = Database()
+    yield database
+    database.thread.close()
+
+
+@pytest.fixture
+def core(world: World) -> Iterator[Database]:
+    database = Database()
+    yield database
+    database.thread.close()
 
 
 @pytest.fixture(autouse=True)
-def check(world: World, hub: Pinged, sockets: Pinged, sql: Database) -> None:
-    world.health = HealthCheck(world.registry, world.watermarks, hub, sql, sql, sockets, world.now)
+def check(world: World, hub: Pinged, sockets: Pinged, sql: Database, core: Database) -> None:
+    world.health = HealthCheck(world.registry, world.watermarks, hub, sql, core, sockets, world.now)
 
 
 async def test_all_is_well(world: World) -> None:
@@ -95,8 +107,10 @@ async def test_before_the_first_watermark_there_is_no_lag(world: World) -> None:
     assert (answer.status, answer.body["pipelineLagSeconds"], answer.body["stale"]) == (200, None, False)
 
 
-async def test_each_failed_check_is_named(world: World, hub: Pinged, sockets: Pinged, sql: Database) -> None:
-    for service, name in ((hub, "eventHubs"), (sockets, "webPubSub"), (sql, "sql")):
+async def test_each_failed_check_is_named(
+    world: World, hub: Pinged, sockets: Pinged, sql: Database, core: Database
+) -> None:
+    for service, name in ((hub, "eventHubs"), (sockets, "webPubSub"), (sql, "sql"), (core, "sql")):
         service.failure = DependencyUnavailableError(name, "refused at 10.0.0.1")
         world.time += 1_000
         answer = await call(health, token=None)
@@ -107,10 +121,10 @@ async def test_each_failed_check_is_named(world: World, hub: Pinged, sockets: Pi
         service.failure = None
 
 
-async def test_without_redis_nothing_is_vouched_for(world: World, hub: Pinged, sql: Database) -> None:
+async def test_without_redis_nothing_is_vouched_for(world: World, hub: Pinged, sql: Database, core: Database) -> None:
     away = Redis(port=1, retry=Retry(NoBackoff(), 0))
     registry = Registry(away, world.settings.sessions.timing)
-    world.health = HealthCheck(registry, Watermarks(away), hub, sql, sql, hub, world.now)
+    world.health = HealthCheck(registry, Watermarks(away), hub, sql, core, hub, world.now)
     answer = await call(health, token=None)
     assert (answer.status, answer.body["checks"]["redis"]) == (503, False)
     assert (answer.body["pipelineLagSeconds"], answer.body["stale"]) == (None, True)
@@ -130,17 +144,17 @@ async def test_the_answer_is_remembered_for_a_second(world: World, hub: Pinged) 
 
 
 async def test_what_hangs_counts_as_failed_and_is_not_asked_twice(
-    world: World, hub: Pinged, sql: Database, monkeypatch: pytest.MonkeyPatch
+    world: World, hub: Pinged, sql: Database, core: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_module, "_LIMIT_SECONDS", 0.2)
-    hub.hangs, sql.hangs = asyncio.Event(), threading.Event()
+    hub.hangs = asyncio.Event()
+    sql.hangs = core.hangs = threading.Event()
     for _ in range(2):
         answer = await call(health, token=None)
         assert answer.status == 503
         assert answer.body["checks"] == {"redis": True, "eventHubs": False, "sql": False, "webPubSub": True}
         world.time += 1_000
-    # Monitor and core store are asked once each.
-    assert (hub.asked, sql.asked) == (1, 2)
+    assert (hub.asked, sql.asked, core.asked) == (1, 1, 1)
     hub.hangs.set()
     sql.hangs.set()
     async with asyncio.timeout(10):

@@ -1,5 +1,6 @@
 """`GET /facilities/{facilityId}/history`: from SQL alone, page by page."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from shared.history import FacilityHistory
 from shared.store.opening import open_core_store, open_history_store, open_monitor_store
 from shared.store.ports import StaleMark
 from tests.functions.conftest import DIRECTORY, NOW, Answer, World, call
+from tests.integration.store_databases import execute
 
 HOUR = 3_600_000
 ADMIN = "boss,presence.admin"
@@ -187,6 +189,24 @@ async def test_before_the_first_monitor_run_nothing_is_known_yet(world: World, t
     world.core_reader = open_core_store(f"sqlite:///{tmp_path}/core.db")
     assert (await history(token=ADMIN)).problem() == (404, "not-found")
     world.core_reader.close()
+
+
+async def test_a_database_of_a_newer_version_is_told_as_unavailable(
+    sql: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(sql, HOUR)
+    execute(
+        f"sqlite:///{tmp_path}/pulse.db",
+        "INSERT INTO schema_migrations (name, applied_at) VALUES ('0999_future', '2030-01-01T00:00:00.000Z')",
+    )
+    answer = await history()
+    assert answer.problem() == (503, "dependency-unavailable")
+    assert answer.headers["Retry-After"] == "2"
+    logged = re.search(r"logged under ([0-9a-f]{32})", answer.body["detail"])
+    assert logged is not None
+    assert f"under {logged[1]}" in caplog.text
+    assert "0999_future" in caplog.text
+    assert "0999_future" not in answer.raw.decode()
 
 
 async def test_without_sql_there_is_no_history(world: World, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ class Guarded(Database):
     dialect = "sqlite"
 
     def __init__(self, behind: Database, opened: Path) -> None:
+        super().__init__()
         self._behind = behind
         self._opened = opened
 

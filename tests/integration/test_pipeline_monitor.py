@@ -1,6 +1,5 @@
 """What the streams hold goes to SQL, once, whatever dies in between; what SQL holds of the directory goes to Redis."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -139,7 +138,7 @@ async def test_a_move_is_no_transition_of_the_history_and_uptime_goes_on_over_it
         "SELECT version, status, reason FROM facility_status_history WHERE facility_id = 'f-1' ORDER BY version"
     ) == [(1, "online", "heartbeat"), (2, "removed", "removed"), (3, "online", "joined"), (4, "offline", "left")]
     of_range = {"from": to_iso(begun), "to": to_iso(begun + 20_000)}
-    page = await asyncio.to_thread(world.history.page, "f-1", HistoryQuery.model_validate(of_range))
+    page = await world.history.page("f-1", HistoryQuery.model_validate(of_range))
     world.history_store.close()
     assert [(each.version, each.status, each.at - begun) for each in page.transitions] == [
         (4, "offline", 15_000),

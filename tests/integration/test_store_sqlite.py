@@ -78,7 +78,7 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     with pytest.raises(StoreError, match="file is not a database"):
         store.ping()
     path.unlink()
-    assert store.migrate() == ["0001_initial", "0002_activity_view", "0003_alerts"]
+    assert store.migrate() == ["0001_initial", "0002_activity_view", "0003_alerts", "0004_session_log_index"]
     store.close()
 
 

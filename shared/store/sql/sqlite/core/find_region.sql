@@ -1,6 +1,7 @@
 -- Purpose: the facilities of a region, and for each whether it is a user's.
 -- Parameter: JSON object {region_id, user_id}. Result: rows of (facility_id, 1 or 0); for a region without facilities
 -- one row (NULL, 0), for an unknown one none.
+-- counties_by_region and facilities_by_county serve it: no other region is read.
 SELECT
     f.facility_id,
     EXISTS (

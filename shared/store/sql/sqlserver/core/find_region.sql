@@ -2,6 +2,7 @@
 -- Parameter: JSON object {region_id, user_id}. Result: rows of (facility_id, 1 or 0); for a region without facilities
 -- one row (NULL, 0), for an unknown one none. Ids given are compared twice: as the customer's key mostly is, then
 -- exactly.
+-- counties_by_region and facilities_by_county serve it where the tables have them: no other region is read.
 DECLARE @order nvarchar(max) = ?;
 DECLARE @region varchar(64) = JSON_VALUE(@order, '$.region_id');
 DECLARE @user varchar(128) = JSON_VALUE(@order, '$.user_id');
