@@ -200,9 +200,7 @@ class SessionMonitor:
         changes = [record for record in records if isinstance(record, FacilityChange)]
         marks = [record for record in records if isinstance(record, StaleMark)]
         alerts = [record for record in records if isinstance(record, AnnouncedAlert)]
-        await self._monitor.thread.run(self._monitor.record_stale, marks)
-        await self._monitor.thread.run(self._monitor.record_alerts, alerts)
-        return await self._monitor.thread.run(self._monitor.record_changes, changes)
+        return await self._monitor.thread.run(self._monitor.record_changes, changes, marks, alerts)
 
     async def _update_connectivity(self, changes: Sequence[FacilityChange]) -> int:
         return await self._core.thread.run(self._core.update_connectivity, newest(changes))

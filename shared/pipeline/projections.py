@@ -93,8 +93,8 @@ def history_record(fields: Mapping[str, str]) -> FacilityChange | StaleMark | An
     match parse_change(fields):
         case StatusEntry(change):
             return change
-        case StaleEntry(stale, since, cause):
-            return StaleMark(stale, since, cause)
+        case StaleEntry(stale, since, cause, began):
+            return StaleMark(stale, since, cause, began)
         case AlertEntry(facility_id, state, since, at):
             return AnnouncedAlert(facility_id, state, since, at)
 

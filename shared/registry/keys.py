@@ -19,7 +19,7 @@ APPLIED = "applied"
 """Hash, Event Hubs partition to the sequence number of its newest event that is applied: a gap after it is a loss."""
 PIPELINE = "pipeline:{p00}"
 """Hash: watermark, stale_since, hold_until, swept_at, silent_since, silent_until, silent_heard_at (all ms),
-silence_rests (1 or absent)."""
+silence_rests (1 or absent); `announced`: since when clients were told that it is stale (ms)."""
 CONTROL_STREAM = "changes:{p00}"
 """Where announcements to every region go; the stream of partition 0, so that all numbered messages share one way."""
 ACTIVITY_EPOCH = "epoch:activity"

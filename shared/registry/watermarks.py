@@ -84,12 +84,12 @@ class Watermarks:
         }
         row = [text for name, value in fields.items() if value is not None for text in (name, str(value))]
         since = now if state.unsure_since is None else state.unsure_since
-        announcement = ["kind", "stale", "stale", str(int(state.stale)), "since", str(since), "cause", announce or ""]
+        announcement = (int(state.stale), since, announce) if announce else ()
         read = "*" if before is None else "" if before.swept_at is None else before.swept_at
         with redis_errors():
             saved = await self._save(
                 keys=[keys.PIPELINE, keys.CONTROL_STREAM],
-                args=[read, msgpack.packb(row), msgpack.packb(announcement if announce else [])],
+                args=[read, msgpack.packb(row), *announcement],
             )
         return bool(saved)
 

@@ -34,8 +34,13 @@ class SqlMonitorStore:
         """Applies the migrations that are missing."""
         return apply_missing(self._database, _ROLE, self._now)
 
-    def record_changes(self, changes: Sequence[FacilityChange]) -> int:
-        """Appends transitions and raises each facility's state to its newest."""
+    def record_changes(
+        self,
+        changes: Sequence[FacilityChange],
+        marks: Sequence[StaleMark] = (),
+        alerts: Sequence[AnnouncedAlert] = (),
+    ) -> int:
+        """Appends transitions, raises each facility's state to its newest, keeps stale periods and newest alerts."""
         history: dict[tuple[str, int], Record] = {}
         newest: dict[str, FacilityChange] = {}
         for change in changes:
@@ -46,12 +51,16 @@ class SqlMonitorStore:
             held = newest.get(change.facility_id)
             if held is None or change.version > held.version:
                 newest[change.facility_id] = change
-        if not history:
+        announced = {(alert.facility_id, alert.state): alert for alert in sorted(alerts, key=lambda each: each.at)}
+        if not (history or marks or announced):
             return 0
 
         def work(transaction: Transaction) -> int:
             added = transaction.write("append_history", history.values())
             transaction.write("raise_status", (_transition(change) for change in newest.values()))
+            for mark in marks:
+                _note_stale(transaction, mark)
+            transaction.write("record_alerts", (_announcement(alert) for alert in announced.values()))
             return added
 
         return self._database.run(_ROLE, work, writing=True)
@@ -91,35 +100,6 @@ class SqlMonitorStore:
         if not rows:
             return 0
         return self._database.run(_ROLE, lambda t: t.write("log_sessions", _in_order(rows)), writing=True)
-
-    def record_stale(self, marks: Sequence[StaleMark]) -> None:
-        """Opens and closes stale periods."""
-        if not marks:
-            return
-
-        def work(transaction: Transaction) -> None:
-            for mark in marks:
-                if mark.stale:
-                    transaction.write("open_stale", [{"started_at": to_iso(mark.at), "cause": mark.cause}])
-                else:
-                    transaction.change("close_stale", {"ended_at": to_iso(mark.at)})
-
-        self._database.run(_ROLE, work, writing=True)
-
-    def record_alerts(self, alerts: Sequence[AnnouncedAlert]) -> None:
-        """Keeps the newest announcements."""
-        newest = {(alert.facility_id, alert.state): alert for alert in sorted(alerts, key=lambda each: each.at)}
-        rows: list[Record] = [
-            {
-                "facility_id": alert.facility_id,
-                "state": alert.state.value,
-                "since": to_iso(alert.since),
-                "announced_at": to_iso(alert.at),
-            }
-            for alert in newest.values()
-        ]
-        if rows:
-            self._database.run(_ROLE, lambda t: t.write("record_alerts", rows), writing=True)
 
     def announced_alerts(self) -> list[AnnouncedAlert]:
         """Reads every newest announcement."""
@@ -209,4 +189,25 @@ def _transition(change: FacilityChange) -> Record:
         "status": change.status.value,
         "at": to_iso(change.since),
         "reason": change.reason,
+    }
+
+
+def _note_stale(transaction: Transaction, mark: StaleMark) -> None:
+    at = to_iso(mark.at)
+    if mark.stale:
+        transaction.write("open_stale", [{"started_at": at, "cause": mark.cause}])
+        return
+    if mark.began is not None:
+        # A clock that was set back meanwhile must not end a period before it began.
+        row = {"started_at": to_iso(mark.began), "ended_at": to_iso(max(mark.began, mark.at)), "cause": mark.cause}
+        transaction.write("end_stale", [row])
+    transaction.change("close_stale", {"began_by": at if mark.began is None else to_iso(mark.began), "ended_at": at})
+
+
+def _announcement(alert: AnnouncedAlert) -> Record:
+    return {
+        "facility_id": alert.facility_id,
+        "state": alert.state.value,
+        "since": to_iso(alert.since),
+        "announced_at": to_iso(alert.at),
     }

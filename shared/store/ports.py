@@ -38,11 +38,15 @@ class Transition:
 
 @dataclass(frozen=True, slots=True)
 class StaleMark:
-    """The pipeline became stale at `at`, for this `cause`, or current again (`stale` false)."""
+    """The pipeline became stale at `at`, for this `cause`, or current again (`stale` false) after `began`.
+
+    Without `began` whatever is open ends, so that only the order in which such marks are recorded tells what that is.
+    """
 
     stale: bool
     at: int
     cause: str = ""
+    began: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +78,17 @@ class MonitorStore(Protocol):
         Raises StoreError if the database has a migration that this code does not know.
         """
 
-    def record_changes(self, changes: Sequence[FacilityChange]) -> int:
+    def record_changes(
+        self,
+        changes: Sequence[FacilityChange],
+        marks: Sequence[StaleMark] = (),
+        alerts: Sequence[AnnouncedAlert] = (),
+    ) -> int:
         """Appends changes to the history, moves `facility_status` up to the newest; returns the rows that were new.
 
-        Any order and any repetition give the same rows. A removal is in the history, so that no version is missing
-        there, but it is no state of a facility; what was told again is there with the reason `joined`.
+        Keeps when the pipeline was stale, and the newest announcement of each facility and state, too. Any order and
+        any repetition give the same rows. A removal is in the history, so that no version is missing there, but it is
+        no state of a facility; what was told again is there with the reason `joined`.
         """
 
     def raise_states(self, states: Sequence[FacilityState]) -> None:
@@ -90,14 +100,8 @@ class MonitorStore(Protocol):
     def log_sessions(self, ended: Sequence[EndedSession]) -> int:
         """Appends ended sessions to the session log; returns the rows that were new."""
 
-    def record_stale(self, marks: Sequence[StaleMark]) -> None:
-        """Keeps when the pipeline was stale, from marks in the order they were made; a repetition changes nothing."""
-
-    def record_alerts(self, alerts: Sequence[AnnouncedAlert]) -> None:
-        """Keeps the newest announcement of each facility and state; any order and repetition give the same rows."""
-
     def announced_alerts(self) -> list[AnnouncedAlert]:
-        """Returns what `record_alerts` has kept."""
+        """Returns the newest announcement of each facility and state."""
 
     def facility_states(self) -> list[FacilityState]:
         """Returns the newest recorded state of every facility that has ever been online (sessions = 0)."""

@@ -31,11 +31,12 @@ class StatusEntry:
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """The pipeline became stale, and why, or current again; for every region."""
+    """The pipeline became stale, and why, or current again after having been stale since `began`; for every region."""
 
     stale: bool
     since: int
     cause: str = "stalled"
+    began: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,10 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry | AlertE
                 )
                 return StatusEntry(change, fields.get("region"))
             case "stale":
-                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]), fields.get("cause", "stalled"))
+                # An entry of an earlier version of this code does not say what it ends.
+                began = _moment(fields["began"]) if "began" in fields else None
+                cause = fields.get("cause", "stalled")
+                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]), cause, began)
             case "alert":
                 since = _moment(fields["since"])
                 # An entry of an earlier version of this code does not say when it was decided.

@@ -95,12 +95,13 @@ async def test_time_that_has_not_come_yet_is_not_counted(sql: World) -> None:
 
 async def test_stale_time_is_reported_and_counts_neither_way(sql: World) -> None:
     record(sql, 10 * HOUR, 5 * HOUR)
-    sql.monitor_store.record_stale(
+    sql.monitor_store.record_changes(
+        [],
         [
             *(StaleMark(stale=True, at=NOW - 8 * HOUR, cause="stalled"), StaleMark(stale=False, at=NOW - 6 * HOUR)),
             *(StaleMark(stale=True, at=NOW - 7 * HOUR, cause="stalled"), StaleMark(stale=False, at=NOW - 4 * HOUR)),
             StaleMark(stale=True, at=NOW - HOUR, cause="stalled"),
-        ]
+        ],
     )
     body = (await history(**{"from": to_iso(NOW - 10 * HOUR)})).body
     # Online from -10 to -8, offline from -4 to -1; from -8 to -4 and since -1 nobody knows.

@@ -5,7 +5,9 @@ import random
 from shared.domain.instants import to_iso
 from shared.events.codec import Draft
 from shared.pipeline.ingest import StreamEvent
+from shared.registry import keys
 from tests.integration.pipeline_world import STALE_AFTER, TTL, World
+from tests.redis_server import stream_rows
 
 MINUTE = 60_000
 ACTIVITY = """SELECT sum(heartbeats), sum(sessions_started), sum(sessions_expired), sum(sessions_left),
@@ -59,6 +61,7 @@ async def test_stale_periods_stand_in_sql_with_their_cause(world: World) -> None
     await world.run_on(TTL + 20_000, beats=["u-1"])
     stale, until = (await world.announcements())[-1]
     assert not stale
+    assert (await stream_rows(world.redis, keys.CONTROL_STREAM))[-1]["began"] == str(since), "it says what it ends"
     for _ in range(2):
         await world.monitor.run()
         assert world.monitor_rows(period) == [(to_iso(since), to_iso(until), "stalled")]

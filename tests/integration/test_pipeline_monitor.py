@@ -205,8 +205,8 @@ async def test_a_monitor_that_dies_between_commit_and_acknowledgement_repeats_wi
     started, ended = await one_life(world)
     write = getattr(world.monitor_store, step)
 
-    def commit_and_die(rows: Sequence[object]) -> int:
-        write(rows)
+    def commit_and_die(*rows: Sequence[object]) -> int:
+        write(*rows)
         raise DependencyUnavailableError("sql")
 
     with pytest.MonkeyPatch.context() as patch:

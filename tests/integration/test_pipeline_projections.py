@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from redis.asyncio import Redis
 
 from shared import metrics
 from shared.domain.facility import FacilityChange
+from shared.domain.instants import to_iso
 from shared.domain.session import EndedSession
 from shared.errors import DependencyUnavailableError, StoreError
 from shared.pipeline import monitor
@@ -27,6 +29,8 @@ TABLES = {
     "session_log": "monitor",
     "facilities": "core",
 }
+
+STALE_PERIODS = "SELECT started_at, ended_at FROM stale_periods ORDER BY started_at"
 
 
 def everything(world: World) -> dict[str, list[tuple[Any, ...]]]:
@@ -67,6 +71,11 @@ async def append(world: World, fields: dict[str, str]) -> None:
     await world.redis.xadd(keys.partition_of("f-1").changes, whole | fields)
 
 
+async def announce(world: World, **fields: int) -> None:
+    whole: dict[Any, Any] = {"kind": "stale", **fields}
+    await world.redis.xadd(keys.CONTROL_STREAM, whole)
+
+
 async def pending(world: World, group: str) -> int:
     streams = [partition.changes for partition in keys.ALL_PARTITIONS]
     return sum([(await world.redis.xpending(stream, group))["pending"] for stream in streams])
@@ -77,10 +86,10 @@ def refuse(world: World, monkeypatch: pytest.MonkeyPatch, step: str, bad: Callab
     store = world.core_store if step == "update_connectivity" else world.monitor_store
     write = getattr(store, step)
 
-    def picky(items: Sequence[Any]) -> int:
-        if any(bad(item) for item in items):
+    def picky(items: Sequence[Any], *others: Sequence[Any]) -> int:
+        if any(bad(item) for item in [*items, *chain(*others)]):
             raise StoreError("value would be truncated")
-        return int(write(items))
+        return int(write(items, *others))
 
     monkeypatch.setattr(store, step, picky)
 
@@ -229,6 +238,24 @@ async def test_a_session_that_sql_refuses_is_set_aside_too(world: World, monkeyp
         await world.monitor.run()
     assert [letter["stream"] for letter in await world.set_aside()] == [keys.partition_of("f-1").ended]
     assert world.monitor_rows("SELECT count(*) FROM session_log WHERE user_id = 'u-2'") == [(1,)]
+
+
+async def test_a_refusal_by_chance_leaves_no_stale_period_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = [world.time + number * 1_000 for number in range(16)]
+    periods = list(zip(moments[::2], moments[1::2], strict=True))
+    for began, ended in periods:
+        await announce(world, stale=1, since=began)
+        await announce(world, stale=0, since=ended, began=began)
+    write, refusals = world.monitor_store.record_changes, ["a deadlock"]
+
+    def once(*records: Any) -> int:
+        if refusals:
+            raise StoreError(refusals.pop())
+        return write(*records)
+
+    monkeypatch.setattr(world.monitor_store, "record_changes", once)
+    await world.monitor.run()
+    assert world.monitor_rows(STALE_PERIODS) == [(to_iso(began), to_iso(ended)) for began, ended in periods]
 
 
 async def test_a_database_that_refuses_everything_costs_no_entry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,10 +35,10 @@ async def replayed(world: World, *sources: str) -> tuple[int, list[str]]:
 async def test_what_sql_refused_is_recorded_once_it_takes_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     write = world.monitor_store.record_changes
 
-    def picky(changes: Sequence[FacilityChange]) -> int:
+    def picky(changes: Sequence[FacilityChange], *others: Sequence[Any]) -> int:
         if any(change.facility_id == "f-1" for change in changes):
             raise StoreError("no")
-        return write(changes)
+        return write(changes, *others)
 
     with monkeypatch.context() as patch:
         patch.setattr(world.monitor_store, "record_changes", picky)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -158,11 +158,10 @@ def test_stale_periods_are_kept_once_however_often_they_are_told(
         *(StaleMark(stale=True, at=T0 + 70, cause="mass-silence"), StaleMark(stale=False, at=T0 + 80)),
         StaleMark(stale=True, at=T0 + 90, cause="stalled"),
     ]
-    writer.record_stale([])
-    writer.record_stale(marks[:1])
+    writer.record_changes([], marks[:1])
     assert reader.stale_periods(Span(T0 - 9, T0 + 60)) == [Span(T0, T0 + 60)]
     for _ in range(2):
-        writer.record_stale(marks)
+        writer.record_changes([], marks)
         everything = [Span(T0, T0 + 50), Span(T0 + 70, T0 + 80), Span(T0 + 90, T0 + 200)]
         assert reader.stale_periods(Span(0, T0 + 200)) == everything
     assert reader.stale_periods(Span(T0 + 50, T0 + 70)) == []
@@ -170,9 +169,36 @@ def test_stale_periods_are_kept_once_however_often_they_are_told(
 
 
 def test_a_mark_that_ends_nothing_changes_nothing(writer: SqlMonitorStore, reader: SqlHistoryStore) -> None:
-    writer.record_stale([StaleMark(stale=False, at=T0), StaleMark(stale=True, at=T0 + 5, cause="stalled")])
-    writer.record_stale([StaleMark(stale=False, at=T0)])
+    writer.record_changes([], [StaleMark(stale=False, at=T0), StaleMark(stale=True, at=T0 + 5, cause="stalled")])
+    writer.record_changes([], [StaleMark(stale=False, at=T0)])
     assert reader.stale_periods(Span(T0, T0 + 9)) == [Span(T0 + 5, T0 + 9)]
+
+
+def test_marks_of_stale_periods_give_the_same_rows_in_any_order(
+    writer: SqlMonitorStore, reader: SqlHistoryStore, address: str
+) -> None:
+    first = [StaleMark(stale=True, at=T0, cause="stalled"), StaleMark(stale=False, at=T0 + 50, cause="", began=T0)]
+    # What Redis lost is announced anew, and then both beginnings end together.
+    lost = [StaleMark(stale=True, at=T0 + 60, cause="silence"), StaleMark(stale=True, at=T0 + 70, cause="lost")]
+    second = [*lost, StaleMark(stale=False, at=T0 + 90, cause="", began=T0 + 70)]
+    # The watermark stopped before the moment at which the period before was taken back.
+    last = StaleMark(stale=True, at=T0 + 89, cause="stalled")
+    everything = [*first, *second, last]
+    expected = [Span(T0, T0 + 50), Span(T0 + 60, T0 + 90), Span(T0 + 70, T0 + 90), Span(T0 + 89, T0 + 200)]
+    for marks in list(permutations(everything))[::11]:
+        execute(address, "DELETE FROM stale_periods")
+        for mark in [*marks, marks[0]]:
+            writer.record_changes([], [mark])
+        assert reader.stale_periods(Span(0, T0 + 200)) == expected, marks
+        causes = execute(address, "SELECT cause FROM stale_periods ORDER BY started_at")
+        assert causes == [("stalled",), ("silence",), ("lost",), ("stalled",)]
+
+
+def test_a_period_ends_though_the_clock_was_set_back_meanwhile(
+    writer: SqlMonitorStore, reader: SqlHistoryStore
+) -> None:
+    writer.record_changes([], [StaleMark(stale=True, at=T0), StaleMark(stale=False, at=T0 - 9, began=T0)])
+    assert reader.stale_periods(Span(T0 - 50, T0 + 50)) == [Span(T0, T0)]
 
 
 def test_a_facility_is_found_with_whether_a_user_belongs_to_its_region(address: str) -> None:

@@ -14,7 +14,7 @@ from shared.domain.session import EndedSession, EndReason
 from shared.errors import StoreError
 from shared.store.monitor import SqlMonitorStore
 from shared.store.opening import open_monitor_store
-from shared.store.ports import EndedId, MonitorStore
+from shared.store.ports import EndedId, MonitorStore, StaleMark
 from tests.integration.store_databases import DIALECTS, Databases, databases, execute
 
 T0 = 1_795_000_000_123
@@ -211,11 +211,17 @@ def test_sessions_are_logged_once_for_each_facility(store: SqlMonitorStore, addr
     ]
 
 
+def test_changes_marks_and_alerts_are_kept_together_or_not_at_all(store: SqlMonitorStore, address: str) -> None:
+    refused = AnnouncedAlert(None, AlertState.OFFLINE, T0, T0)  # type: ignore[arg-type]
+    with pytest.raises(StoreError):
+        store.record_changes([online("f-1", 1)], [StaleMark(stale=True, at=T0)], [refused])
+    assert [count(address, table) for table in ("facility_status_history", "stale_periods")] == [0, 0]
+
+
 def test_nothing_to_write_is_no_work(store: SqlMonitorStore) -> None:
     assert store.record_changes([]) == 0
     assert store.log_sessions([]) == 0
     store.remember_ended_ids([])
-    store.record_alerts([])
 
 
 def test_ended_ids_are_held_until_their_time_and_only_prolonged(store: SqlMonitorStore) -> None:
@@ -233,8 +239,8 @@ def test_the_newest_alert_of_each_facility_and_state_is_kept(store: SqlMonitorSt
     first, second = (AnnouncedAlert("f-1", AlertState.OFFLINE, T0 + at, T0 + at + 5) for at in (0, 100))
     back = AnnouncedAlert("f-1", AlertState.RECOVERED, T0 + 50, T0 + 51)
     other = AnnouncedAlert("F-1", AlertState.OFFLINE, T0, T0 + 1)
-    store.record_alerts([second, first, back])
-    store.record_alerts([first, other])
+    store.record_changes([], alerts=[second, first, back])
+    store.record_changes([], alerts=[first, other])
     assert sorted(store.announced_alerts(), key=lambda each: each.at) == [other, back, second]
     assert count(address, "facility_alerts") == 3
 
