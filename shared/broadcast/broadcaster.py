@@ -159,7 +159,9 @@ class Broadcaster:
             except UnknownEntryError as error:
                 await self._setting_aside.unreadable(entry, error)
                 continue
-            if isinstance(parsed, StaleEntry):
+            if not isinstance(parsed, StatusEntry) and parsed.told:
+                finished.append(entry)
+            elif isinstance(parsed, StaleEntry):
                 if not outbox.add_announcement(view.regions, parsed, entry):
                     finished.append(entry)
             elif (region_id := _region_of(parsed, view)) is None:

@@ -11,7 +11,8 @@ from shared.pipeline.agents import TRAFFIC_MAX_AGE
 from shared.registry import keys
 from shared.registry.client import redis_errors, text
 from shared.registry.registry import Registry
-from shared.stream.backlog import Backlog, trim
+from shared.stream.announcements import AnnouncementsOf, Unheard
+from shared.stream.backlog import Backlog, GroupBacklog, trim
 from shared.stream.entries import StatusEntry, UnknownEntryError, parse_change, parse_ended
 from shared.stream.group import BROADCAST, CORE, SQL
 
@@ -35,7 +36,8 @@ class StreamBounds:
     Beyond its limit a stream gives way rather than fill Redis, which would stop presence itself, and says so:
 
     - `changes`: a change that a newer one of its facility has overtaken goes, the newest of each facility stays. Both
-      databases and the browsers still end with the right state; the history misses the changes in between.
+      databases and the browsers still end with the right state; the history misses the changes in between. Stale
+      periods stay whole; of announcements that browsers have not heard the newest stays.
     - `ended`: the oldest ended sessions go; the session log misses them.
     - `agents-urgent`: the oldest news go; `GET /agents` has them. Of `agents-traffic` what is too late to tell goes, in
       case nobody takes it.
@@ -104,50 +106,57 @@ class StreamBounds:
 
     async def _cut_changes(self, backlog: Backlog) -> None:
         dropped, again = 0, 0
-        untold = backlog.groups[BROADCAST].oldest
+        announcements = AnnouncementsOf(self._client, backlog.stream)
         excess = backlog.length - int(self._changes_limit * _SHARE_KEPT)
         while excess > 0:
             rows = await self._oldest(backlog.stream, min(_CHUNK, excess))
             if not rows:
                 break
             excess -= len(rows)
-            kept, lost = await self._weigh(rows, untold)
+            kept, unheard, lost = await self._weigh(rows, backlog)
             with redis_errors():
                 pipe = self._client.pipeline(transaction=False)
                 for fields in kept:
                     pipe.xadd(backlog.stream, fields)  # type: ignore[arg-type]
                 pipe.hincrby(keys.COUNTERS, "dropped_changes", lost)
                 await pipe.execute()
+            moved = await announcements.move(unheard)
             # Only now: dying before this leaves duplicates, which are harmless, and loses nothing.
             await self._cut(backlog.stream, rows[-1][0])
-            dropped, again = dropped + lost, again + len(kept)
+            dropped, again = dropped + lost, again + len(kept) + moved
         telemetry.event("stream.cut", logging.ERROR, stream=backlog.stream, dropped=dropped, kept=again)
 
     async def _weigh(
-        self, rows: Sequence[tuple[str, dict[str, str]]], untold: int | None
-    ) -> tuple[list[dict[str, str]], int]:
-        """Returns what must go on waiting, and how many changes have been overtaken.
-
-        Browsers know what is older than `untold` (ms; None: everything), and must not hear an announcement again.
-        """
-        kept, statuses = [], []
+        self, rows: Sequence[tuple[str, dict[str, str]]], backlog: Backlog
+    ) -> tuple[list[dict[str, str]], list[Unheard], int]:
+        """Returns what must go on waiting, announcements among it apart, and how many changes the history misses."""
+        kept, unheard, statuses = [], [], []
         for entry_id, fields in rows:
+            untold, unrecorded = (_waits(entry_id, backlog.groups[group]) for group in (BROADCAST, SQL))
             try:
                 parsed = parse_change(fields)
             except UnknownEntryError:
                 # To be set aside by whoever reads it.
                 kept.append(fields)
                 continue
-            # A departure is for a region that nothing newer of the facility goes to.
-            if isinstance(parsed, StatusEntry) and parsed.change.status is not FacilityStatus.REMOVED:
-                statuses.append((parsed.change, fields))
-            elif untold is not None and int(entry_id.partition("-")[0]) >= untold:
+            if isinstance(parsed, StatusEntry):
+                # A departure is for a region that nothing newer of the facility goes to.
+                if untold and parsed.change.status is FacilityStatus.REMOVED:
+                    kept.append(fields)
+                else:
+                    statuses.append((parsed.change, fields, unrecorded))
+            else:
+                unheard.append(
+                    Unheard(entry_id, fields, parsed, untold=untold and not parsed.told, unrecorded=unrecorded)
+                )
+        states = await self._registry.facility_states([change.facility_id for change, _, _ in statuses])
+        lost = 0
+        for (change, fields, unrecorded), state in zip(statuses, states, strict=True):
+            if change.version >= state.version:
                 kept.append(fields)
-        states = await self._registry.facility_states([change.facility_id for change, _ in statuses])
-        newest = [
-            fields for (change, fields), state in zip(statuses, states, strict=True) if change.version >= state.version
-        ]
-        return kept + newest, len(statuses) - len(newest)
+            else:
+                lost += unrecorded
+        return kept, [each for each in unheard if each.untold or each.unrecorded], lost
 
     async def _cut_ended(self, backlog: Backlog) -> None:
         dropped = 0
@@ -183,3 +192,8 @@ class StreamBounds:
         milliseconds, _, sequence = last.partition("-")
         with redis_errors():
             await self._client.xtrim(stream, minid=f"{milliseconds}-{int(sequence) + 1}", approximate=False)
+
+
+def _waits(entry_id: str, group: GroupBacklog) -> bool:
+    """Returns whether a group may not have acknowledged an entry yet."""
+    return group.oldest is not None and int(entry_id.partition("-")[0]) >= group.oldest

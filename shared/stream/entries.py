@@ -31,12 +31,16 @@ class StatusEntry:
 
 @dataclass(frozen=True, slots=True)
 class StaleEntry:
-    """The pipeline became stale, and why, or current again after having been stale since `began`; for every region."""
+    """The pipeline became stale, and why, or current again after having been stale since `began`; for every region.
+
+    `told`: browsers know, or are told something newer.
+    """
 
     stale: bool
     since: int
     cause: str = "stalled"
     began: int | None = None
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,16 @@ class SessionEntry:
 
 @dataclass(frozen=True, slots=True)
 class AlertEntry:
-    """A facility has been offline for too long, or is back after that; for its region. Decided at `at` (ms)."""
+    """A facility has been offline for too long, or is back after that; for its region. Decided at `at` (ms).
+
+    `told`: browsers know, or are told something newer.
+    """
 
     facility_id: str
     state: AlertState
     since: int
     at: int = 0
+    told: bool = False
 
     @property
     def alert_id(self) -> str:
@@ -93,12 +101,14 @@ def parse_change(fields: Mapping[str, str]) -> StatusEntry | StaleEntry | AlertE
                 # An entry of an earlier version of this code does not say what it ends.
                 began = _moment(fields["began"]) if "began" in fields else None
                 cause = fields.get("cause", "stalled")
-                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]), cause, began)
+                return StaleEntry(fields["stale"] == "1", _moment(fields["since"]), cause, began, "told" in fields)
             case "alert":
                 since = _moment(fields["since"])
                 # An entry of an earlier version of this code does not say when it was decided.
                 at = _moment(fields["at"]) if "at" in fields else since
-                return AlertEntry(_identity(fields["facility"]), AlertState(fields["state"]), since, at)
+                return AlertEntry(
+                    _identity(fields["facility"]), AlertState(fields["state"]), since, at, "told" in fields
+                )
             case kind:
                 raise UnknownEntryError(f"unknown kind of change: {kind!r}")
     except (KeyError, ValueError) as error:
