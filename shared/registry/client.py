@@ -11,6 +11,7 @@ from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
+    OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
     TryAgainError,
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
     from shared.settings import RedisSettings
 
-# ReadOnly and TryAgain pass when a fail-over has finished, Authentication when a token has been renewed.
+# ReadOnly and TryAgain pass when a fail-over has finished, Authentication when a token has been renewed, OutOfMemory
+# when something has left a full server.
 _UNAVAILABLE = (
     RedisConnectionError,
     RedisTimeoutError,
@@ -39,6 +41,7 @@ _UNAVAILABLE = (
     ReadOnlyError,
     TryAgainError,
     AuthenticationError,
+    OutOfMemoryError,
 )
 
 _CONNECTIONS = 64

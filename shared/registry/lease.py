@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from secrets import token_hex
 
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from shared.errors import DependencyUnavailableError
 from shared.registry.client import redis_errors, text
@@ -28,6 +29,7 @@ class Lease:
         self._is_held = False
         self.lost = False
         """Whether `kept` found the lease in other hands."""
+        self._take = load(client, "take_lease", prelude=False)
         self._release = load(client, "release_lease", prelude=False)
         self._renew = load(client, "renew_lease", prelude=False)
 
@@ -41,7 +43,11 @@ class Lease:
         self._is_held = True
         try:
             with redis_errors():
-                self._is_held = bool(await self._client.set(self._key, self._token, nx=True, px=self._duration))
+                try:
+                    taken = await self._client.set(self._key, self._token, nx=True, px=self._duration)
+                except OutOfMemoryError:
+                    taken = await self._take(keys=[self._key], args=[self._token, self._duration])
+                self._is_held = bool(taken)
         except BaseException:
             self._is_held = False
             raise

@@ -38,7 +38,7 @@ async def survey(client: Redis, streams: Sequence[str], groups: Sequence[str]) -
         known = {
             stream: {text(row["name"]): row for row in rows_of}
             for stream, rows_of in zip(streams, rows, strict=True)
-            if not isinstance(rows_of, ResponseError)  # no such key
+            if not _is_missing(rows_of)
         }
         pipe = client.pipeline(transaction=False)
         for stream, rows_of in known.items():
@@ -49,21 +49,22 @@ async def survey(client: Redis, streams: Sequence[str], groups: Sequence[str]) -
                     pipe.xrange(stream, min=f"({text(rows_of[name]['last-delivered-id'])}", count=1)
         # A group may go while it is asked for: with the whole data, when Redis loses it.
         answers = iter(await pipe.execute(raise_on_error=False) if known else [])
-    found = []
-    for stream, length in zip(streams, lengths, strict=True):
-        if stream not in known:
-            continue
-        first = _unless_gone(next(answers)) or []
-        whole = GroupBacklog(length, _position(text(first[0][0]))[0] if first else None)
-        backlogs, needed = {}, []
-        for name in groups:
-            backlogs[name] = whole
-            if name in known[stream]:
-                pending, unread = _unless_gone(next(answers)), _unless_gone(next(answers))
-                if pending is not None:
-                    backlogs[name], position = _group(known[stream][name], pending, unread or [])
-                    needed.append(position)
-        found.append(Backlog(stream, length, backlogs, _text_of(min(needed)) if len(needed) == len(groups) else None))
+        found = []
+        for stream, length in zip(streams, lengths, strict=True):
+            if stream not in known:
+                continue
+            first = _unless_gone(next(answers)) or []
+            whole = GroupBacklog(length, _position(text(first[0][0]))[0] if first else None)
+            backlogs, needed = {}, []
+            for name in groups:
+                backlogs[name] = whole
+                if name in known[stream]:
+                    pending, unread = _unless_gone(next(answers)), _unless_gone(next(answers))
+                    if pending is not None:
+                        backlogs[name], position = _group(known[stream][name], pending, unread or [])
+                        needed.append(position)
+            complete = len(needed) == len(groups)
+            found.append(Backlog(stream, length, backlogs, _text_of(min(needed)) if complete else None))
     return found
 
 
@@ -88,7 +89,15 @@ async def _ask(
     for stream in streams:
         commands(pipe, stream)
     answers = await pipe.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception) and not _is_missing(answer):
+            raise answer
     return answers[::2], answers[1::2]
+
+
+def _is_missing(answer: Any) -> bool:
+    """Whether a stream was asked for that does not exist."""
+    return isinstance(answer, ResponseError) and "no such key" in str(answer)
 
 
 def _unless_gone(answer: Any) -> Any:

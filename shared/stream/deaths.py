@@ -5,16 +5,20 @@ outage of the place where a group writes to. So a process notes the entries that
 before it handles them, and takes the note back whatever comes of it, be it an error: a note that is left is a death.
 """
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
 
 from shared.registry import keys
 from shared.registry.client import redis_errors
 from shared.stream.group import Entry
 from shared.stream.setting_aside import TRIES, SettingAside
+
+logger = logging.getLogger(__name__)
 
 _FEW = 50
 """Entries handled together when one process has died with them in hand: it may have been chance."""
@@ -68,13 +72,16 @@ class DeathWatch:
 
     @asynccontextmanager
     async def over(self, part: Part) -> AsyncIterator[None]:
-        """Notes a part as under way, as long as it lasts."""
+        """Notes a part as under way, as long as it lasts; not in a full server, where handling it makes room."""
         with redis_errors():
             pipe = self._client.pipeline(transaction=False)
             for entry in part.entries:
                 pipe.hincrby(self._key, _field(entry), 1)
             pipe.expire(self._key, _FORGET_SECONDS)
-            await pipe.execute()
+            try:
+                await pipe.execute()
+            except OutOfMemoryError as error:
+                logger.warning("%d entries are handled without a note: redis is full: %s", len(part.entries), error)
         try:
             yield
         finally:

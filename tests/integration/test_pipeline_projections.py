@@ -466,6 +466,33 @@ async def test_a_region_hears_of_a_departure_though_its_stream_gave_way_meanwhil
     assert sorted(told) == [("r-1", "offline"), ("r-2", "removed")]
 
 
+async def test_a_full_redis_is_relieved_of_what_sql_takes(world: World) -> None:
+    streams = [stream for partition in keys.ALL_PARTITIONS for stream in (partition.changes, partition.ended)]
+    await world.monitor.run()
+    await lives(world, ["u-1", "u-2"], 3)
+    await world.run_on(2 * TTL)
+    await world.deliver()
+    with pytest.MonkeyPatch.context() as patch:
+
+        def away(*_: object, **__: object) -> int:
+            raise DependencyUnavailableError("sql")
+
+        # One run has read what waits and got no further.
+        patch.setattr(database(world.monitor_store), "run", away)
+        with pytest.raises(DependencyUnavailableError):
+            await world.monitor.run()
+    await world.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(DependencyUnavailableError, match=r"redis is not available: .*maxmemory"):
+            await world.registry.block([("u-1", "s", world.time)])
+        with pytest.raises(DependencyUnavailableError, match="maxmemory"):
+            await world.monitor.run()
+    finally:
+        await world.redis.config_set("maxmemory", 0)
+    assert sum([await world.redis.xlen(stream) for stream in streams]) == 0
+    assert len(world.monitor_rows("SELECT 1 FROM session_log")) == 6
+
+
 async def test_ended_sessions_beyond_the_limit_leave_redis_and_are_counted(world: World) -> None:
     await lives(world, ["u-1"], 10)
     for number in range(12):

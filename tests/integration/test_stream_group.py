@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+from redis.exceptions import OutOfMemoryError
 
+from shared.errors import DependencyUnavailableError
 from shared.stream import backlog as backlogs
 from shared.stream.backlog import GroupBacklog, survey, trim
 from shared.stream.group import BROADCAST, SQL, Entry, StreamGroup
@@ -129,6 +132,24 @@ async def test_a_group_that_is_gone_between_two_looks_at_it_trims_nothing(
     assert [backlog.needed is None for backlog in found] == [True, False]
     assert found[0].groups[SQL] == GroupBacklog(2, found[0].groups[SQL].oldest), "for a group to come everything waits"
     assert await redis.xlen(STREAMS[0]) == 2
+
+
+@pytest.mark.parametrize("full", [["xlen"], ["xinfo_groups"], ["xrange"], ["xpending"]])
+async def test_a_server_that_is_full_or_away_is_called_that_whatever_it_was_asked(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch, full: list[str]
+) -> None:
+    await fill(redis, 0)
+    await StreamGroup(redis, SQL, STREAMS).read_new(10)
+    execute = Pipeline.execute
+
+    async def answer(pipe: Any, raise_on_error: bool = True) -> list[Any]:
+        asked = [str(command[0][0]).lower().replace(" ", "_") for command in pipe.command_stack]
+        answers = await execute(pipe, raise_on_error)
+        return [OutOfMemoryError("full") if one in full else given for one, given in zip(asked, answers, strict=True)]
+
+    monkeypatch.setattr(Pipeline, "execute", answer)
+    with pytest.raises(DependencyUnavailableError, match="redis"):
+        await survey(redis, STREAMS[:1], (SQL,))
 
 
 def test_where_a_server_counts_pending_entries_but_names_none_nothing_is_trimmed() -> None:
