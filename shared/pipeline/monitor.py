@@ -26,8 +26,8 @@ from shared.registry.lease import Lease
 from shared.registry.registry import Registry
 from shared.store.ports import CoreStore, EndedId, MonitorStore, StaleMark
 from shared.stream.deaths import DeathWatch
-from shared.stream.entries import parse_ended
-from shared.stream.group import CORE, SQL, StreamGroup
+from shared.stream.entries import UnknownEntryError, parse_ended
+from shared.stream.group import CORE, SQL, Entry, StreamGroup
 from shared.stream.setting_aside import SettingAside
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class SessionMonitor:
             apply: Callable[[Sequence[T]], Awaitable[int]],
         ) -> Projection[T]:
             group = StreamGroup(client, name, streams)
-            aside = SettingAside(client, group, dead_letters)
+            aside = SettingAside(client, group, dead_letters, self._let_go)
             return Projection(group, parse, apply, aside, DeathWatch(client, name, aside), self._lease)
 
         self._history: Projection[FacilityChange | StaleMark | AnnouncedAlert] = projection(
@@ -209,6 +209,15 @@ class SessionMonitor:
         logged = await self._monitor.thread.run(self._monitor.log_sessions, sessions)
         await self._registry.purge(sessions)
         return logged
+
+    async def _let_go(self, entry: Entry) -> None:
+        """Has the value of an ended session leave Redis; nothing else would, once its entry is set aside."""
+        try:
+            session = parse_ended(entry.fields)
+        except UnknownEntryError:
+            # Of no session, or of none that could be named.
+            return
+        await self._registry.purge([session])
 
     async def _keep_ended_ids(self) -> None:
         blocked = await self._registry.blocked(self._ended_ids_saved)

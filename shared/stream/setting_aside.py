@@ -1,7 +1,7 @@
 """Entries that a consumer group cannot handle: out of the way, with their reason, after a fair number of tries."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from redis.asyncio import Redis
 
@@ -18,10 +18,18 @@ _FORGET_SECONDS = 24 * 3600
 class SettingAside:
     """For one group. Raises DependencyUnavailableError("redis")."""
 
-    def __init__(self, client: Redis, group: StreamGroup, dead_letters: DeadLetters) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        group: StreamGroup,
+        dead_letters: DeadLetters,
+        let_go: Callable[[Entry], Awaitable[None]] | None = None,
+    ) -> None:
+        """`let_go` frees what is kept in Redis until an entry is dealt with."""
         self._client = client
         self._group = group
         self._dead_letters = dead_letters
+        self._let_go = let_go
 
     async def unreadable(self, entry: Entry, reason: Exception) -> None:
         """Sets aside what another try would not make readable."""
@@ -32,6 +40,8 @@ class SettingAside:
             stream=entry.stream,
             entry=entry.entry_id,
         )
+        if self._let_go is not None:
+            await self._let_go(entry)
         # Last: a process that dies before this sets the entry aside twice, never not at all.
         await self._group.acknowledge([entry])
 

@@ -18,9 +18,11 @@ from shared.errors import DependencyUnavailableError, StoreError
 from shared.pipeline import monitor
 from shared.pipeline.bounds import StreamBounds
 from shared.registry import keys
+from shared.registry.client import text
 from shared.registry.directory_cache import Departure
 from shared.stream.announcements import AnnouncementsOf
 from shared.stream.group import BROADCAST, CORE, SQL
+from shared.stream.replaying import Replay
 from shared.stream.setting_aside import TRIES
 from tests.integration.pipeline_world import GRACE, TTL, World, make_world
 
@@ -235,13 +237,23 @@ async def test_a_session_that_sql_refuses_is_set_aside_too(world: World, monkeyp
     def bad(session: EndedSession) -> bool:
         return session.user_id == "u-1"
 
-    refuse(world, monkeypatch, "log_sessions", bad)
-    await lives(world, ["u-1", "u-2"])
-    for _ in range(TRIES):
-        await lives(world, ["u-9"])
-        await world.monitor.run()
-    assert [letter["stream"] for letter in await world.set_aside()] == [keys.partition_of("f-1").ended]
+    partition = keys.partition_of("f-1")
+    with monkeypatch.context() as patch:
+        refuse(world, patch, "log_sessions", bad)
+        await lives(world, ["u-1", "u-2"])
+        for _ in range(TRIES):
+            await lives(world, ["u-9"])
+            await world.monitor.run()
+    assert [letter["stream"] for letter in await world.set_aside()] == [partition.ended]
     assert world.monitor_rows("SELECT count(*) FROM session_log WHERE user_id = 'u-2'") == [(1,)]
+    await world.run_on(2 * TTL)
+    left = {text(field) for field in await world.redis.hkeys(partition.sessions("f-1"))}
+    assert left <= {keys.HEARD}, "its value does not stay for ever"
+
+    letters = await world.dead_letters.list(SQL)
+    assert (await Replay(world.redis, world.dead_letters, world.now).replay(letters)).done == 1
+    await world.monitor.run()
+    assert world.monitor_rows("SELECT count(*) FROM session_log WHERE user_id = 'u-1'") == [(1,)]
 
 
 async def test_a_refusal_by_chance_leaves_no_stale_period_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
