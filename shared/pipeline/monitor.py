@@ -101,7 +101,9 @@ class SessionMonitor:
         ) -> Projection[T]:
             group = StreamGroup(client, name, streams)
             aside = SettingAside(client, group, dead_letters, self._let_go)
-            return Projection(group, parse, apply, aside, DeathWatch(client, name, aside), self._lease)
+            deaths = DeathWatch(client, name, aside)
+            # In the customer's database a trigger or a constraint of theirs may mind whatever is new.
+            return Projection(group, parse, apply, aside, deaths, self._lease, repeats_prove=name == SQL)
 
         self._history: Projection[FacilityChange | StaleMark | AnnouncedAlert] = projection(
             SQL, change_streams, history_record, self._record

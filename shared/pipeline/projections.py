@@ -10,7 +10,7 @@ from shared.store.ports import StaleMark
 from shared.stream.deaths import DeathWatch
 from shared.stream.entries import AlertEntry, StaleEntry, StatusEntry, UnknownEntryError, parse_change
 from shared.stream.group import Entry, StreamGroup
-from shared.stream.isolating import isolate
+from shared.stream.isolating import HOPELESS, isolate
 from shared.stream.setting_aside import SettingAside
 
 _READ = 500
@@ -28,14 +28,21 @@ class Projection[T]:
         setting_aside: SettingAside,
         deaths: DeathWatch,
         lease: Lease,
+        *,
+        repeats_prove: bool = False,
     ) -> None:
-        """`parse` returns None for entries that this database does not record."""
+        """`parse` returns None for entries that this database does not record.
+
+        `repeats_prove`: a database that takes again what it has taken before would take any entry that is in order.
+        """
         self._group = group
         self._parse = parse
         self._apply = apply
         self._setting_aside = setting_aside
         self._deaths = deaths
         self._lease = lease
+        self._repeats_prove = repeats_prove
+        self._known: T | None = None
         self._moved = 0
         self._taken = False
 
@@ -43,9 +50,9 @@ class Projection[T]:
         """Moves everything that waits; returns the rows that were new to the database.
 
         What an earlier run read and could not finish comes first. Entries that cannot be parsed are set aside at
-        once, those that the database refuses while it takes others after a few runs, those that kill the process after
-        a few deaths. Raises DependencyUnavailableError
-        when it is away, and StoreError when it refuses everything: then nothing is acknowledged or set aside.
+        once, those that the database refuses while it takes others (new ones, or one that it has) after a few runs,
+        those that kill the process after a few deaths. Raises DependencyUnavailableError when it is away, and
+        StoreError when it refuses everything: then nothing is acknowledged or set aside.
         """
         self._moved, self._taken = 0, False
         refused: list[tuple[Entry, StoreError]] = []
@@ -58,11 +65,25 @@ class Projection[T]:
             if refused and not self._taken:
                 break
         if refused:
-            if not self._taken:
+            if not self._taken and not await self._is_well(refused):
                 # Not a single one was taken: it is the database that something is wrong with, not what is in it.
                 raise refused[0][1]
             await self._setting_aside.refused(refused)
         return self._moved
+
+    async def _is_well(self, refused: Sequence[tuple[Entry, StoreError]]) -> bool:
+        """Returns whether the database takes again what it has taken before, so that it minds the few refused ones.
+
+        On a quiet system nothing else would come that could tell.
+        """
+        # Of more than these not each was tried.
+        if not self._repeats_prove or self._known is None or len(refused) >= HOPELESS:
+            return False
+        try:
+            await self._apply([self._known])
+        except StoreError:
+            return False
+        return True
 
     async def _move(self, page: Sequence[Entry]) -> list[tuple[Entry, StoreError]]:
         """Returns what was refused."""
@@ -84,7 +105,9 @@ class Projection[T]:
 
         outcome = await isolate(items, apply, StoreError)
         await self._group.acknowledge([*finished, *(entry for entry, _ in outcome.done)])
-        self._taken = self._taken or bool(outcome.done)
+        if outcome.done:
+            self._taken = True
+            _, self._known = outcome.done[-1]
         return [(entry, error) for (entry, _), error in outcome.refused]
 
 

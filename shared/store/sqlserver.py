@@ -25,6 +25,7 @@ _TRANSIENT_ERRORS = frozenset(
         *(20, 64, 233, 10053, 10054, 10060),  # the connection broke
         *(615, 926, 4060, 4221, 40197, 40501, 40540, 40613, 42108, 42109),  # the database is moving or waking
         *(1204, 1205, 1222, 51222),  # out of locks, deadlock victim, lock not granted in time
+        *(1101, 1105, 9002, 40544),  # full: the disk, the log, the quota
         *(10928, 10929, 49918, 49919, 49920, 40143),  # over a resource limit
     }
 )

@@ -4,7 +4,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-_HOPELESS = 16
+HOPELESS = 16
 """So many refused one by one, and none taken: then it is not the pieces, and trying each of them helps nobody."""
 
 
@@ -37,7 +37,7 @@ async def isolate[T, E: Exception](
             shuffled = part if len(part) < len(items) else random.sample(part, len(part))
             middle = len(part) // 2
             for half in (shuffled[:middle], shuffled[middle:]):
-                if not outcome.done and len(outcome.refused) >= _HOPELESS:
+                if not outcome.done and len(outcome.refused) >= HOPELESS:
                     outcome.refused.extend((item, error) for item in half)
                 else:
                     await attempt(half)

@@ -256,6 +256,50 @@ async def test_a_session_that_sql_refuses_is_set_aside_too(world: World, monkeyp
     assert world.monitor_rows("SELECT count(*) FROM session_log WHERE user_id = 'u-1'") == [(1,)]
 
 
+@pytest.mark.parametrize("step", ["record_changes", "log_sessions"])
+async def test_on_a_quiet_system_a_refused_entry_is_set_aside_too(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await lives(world, ["u-2"])
+    await world.monitor.run()
+    refuse(world, monkeypatch, step, lambda item: item.facility_id == "f-1")
+    await lives(world, ["u-1"])
+    letters = {"record_changes": 2, "log_sessions": 1}[step]
+    for _ in range(TRIES):
+        assert await world.set_aside() == []
+        await world.monitor.run()
+    assert [letter["source"] for letter in await world.set_aside()] == [SQL] * letters
+    assert await pending(world, SQL) == 0
+
+
+async def test_a_database_that_refuses_what_it_took_before_costs_no_entry(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lives(world, ["u-2"])
+    await world.monitor.run()
+    await lives(world, ["u-1"])
+    with monkeypatch.context() as patch:
+        refuse(world, patch, "record_changes", lambda _: True)
+        for _ in range(TRIES + 1):
+            with pytest.raises(StoreError):
+                await world.monitor.run()
+    assert await world.set_aside() == []
+    assert (await world.monitor.run()).changes == 2
+
+
+async def test_in_the_customers_database_what_is_known_proves_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await lives(world, ["u-2"])
+    await world.monitor.run()
+    await lives(world, ["u-1"])
+    refuse(world, monkeypatch, "update_connectivity", lambda change: change.facility_id == "f-1")
+    for _ in range(TRIES + 1):
+        with pytest.raises(StoreError):
+            await world.monitor.run()
+    assert await world.set_aside() == []
+
+
 async def test_a_refusal_by_chance_leaves_no_stale_period_open(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = [world.time + number * 1_000 for number in range(16)]
     periods = list(zip(moments[::2], moments[1::2], strict=True))

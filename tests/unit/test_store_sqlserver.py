@@ -21,6 +21,7 @@ def server() -> Database:
     ("state", "message"),
     [
         ("40001", "Transaction was deadlocked on lock resources (1205) (SQLExecDirectW)"),
+        ("42000", "Could not allocate space because the 'PRIMARY' filegroup is full. (1105) (SQLExecDirectW)"),
         ("42000", "Database 'x' on server 'y' is not currently available. (40613) (SQLDriverConnect)"),
         ("42000", "[SQL Server]Cannot open database requested by the login. (4060) (SQLDriverConnect)"),
         ("42000", "[SQL Server]another writer holds the lock facility-pulse (51222) (SQLExecDirectW)"),
