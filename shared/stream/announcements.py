@@ -56,11 +56,14 @@ class AnnouncementsOf:
         return 0
 
     def _as_it_is_needed(self, each: Unheard) -> dict[str, str] | None:
-        untold = each.untold and self._newest[_shown(each.announcement)] == each.entry_id
-        unrecorded = each.unrecorded and self._newest.get(_kept(each.announcement), each.entry_id) == each.entry_id
+        untold = each.untold and self._is_newest(_shown(each.announcement), each)
+        unrecorded = each.unrecorded and self._is_newest(_kept(each.announcement), each)
         if untold:
             return each.fields
         return {**each.fields, "told": "1"} if unrecorded else None
+
+    def _is_newest(self, subject: Hashable, each: Unheard) -> bool:
+        return self._newest.get(subject, each.entry_id) == each.entry_id
 
     async def _look(self) -> None:
         while True:
