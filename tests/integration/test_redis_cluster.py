@@ -119,7 +119,7 @@ async def test_what_one_node_loses_is_noticed_and_nothing_goes_back(
 
         await node.flushall()
         for key, dumped in older.items():
-            await node.restore(key, 0, dumped)
+            await node.restore(key, 0, dumped, replace=True)
         await world.run_on(10_000, beats=["u-1", "u-2"])
     assert [stale for stale, _ in await world.announcements()] == [True]
     for name, before in facilities.items():
