@@ -12,6 +12,7 @@ from shared.domain.heartbeat import Heartbeat
 from shared.domain.pipeline import PipelineState
 from shared.registry import keys
 from shared.registry.directory_cache import DirectoryPublisher
+from shared.registry.progress import Progress
 from shared.settings import Settings
 
 PER_FACILITY = 20
@@ -67,7 +68,7 @@ async def begin(up: Services, directory: Directory) -> None:
     Watermark and sweep are said to be in the future, so that no ingest finds a stall or starts a sweep by itself.
     """
     ahead = now() + 86_400_000
-    await up.redis.set(keys.EPOCH, now())
+    await Progress(up.redis).begin(now())
     await DirectoryPublisher(up.redis, up.directory).publish(directory, "bench")
     await up.watermarks.save(PipelineState(watermark=ahead), ahead, before=None)
 

@@ -216,6 +216,7 @@ class Services:
         """The way back after a loss of Redis data."""
 
         async def publish_directory() -> None:
+            await DirectoryPublisher(self.redis, self.directory).discard_torn()
             # Only now, as the monitor itself needs the recovery.
             await self.monitor.refresh_directory()
 

@@ -58,8 +58,12 @@ class PipelineState:
         return self.watermark is not None and not self.is_stalled(now, timing)
 
 
-def observe(state: PipelineState, watermark: int | None, now: int, timing: PipelineTiming) -> PipelineState:
+def observe(
+    state: PipelineState, watermark: int | None, now: int, timing: PipelineTiming, *, heard_since: int | None = None
+) -> PipelineState:
     """Returns the state after looking at the stream once more.
+
+    `heard_since`: before the first watermark, since when there have been sessions; None without any.
 
     1. The watermark never goes back. One too far ahead of a clock that was set back waits for that clock: what was
        stamped before the step, sessions and their deadlines, is ahead just as far, so nobody could be called silent.
@@ -67,6 +71,8 @@ def observe(state: PipelineState, watermark: int | None, now: int, timing: Pipel
        stopped, or since `now` if that is earlier.
     3. Once it is current again, the sessions that were online have one TTL to be heard.
     4. When everything received in that TTL is ingested, the stall is over.
+    5. A first start without sessions is not stalled. Where sessions are heard though a part of the stream never was,
+       the pipeline is stalled since they are, as soon as that is too long ago.
     """
     known = [mark for mark in (state.watermark, watermark) if mark is not None]
     after = replace(state, watermark=max(known, default=None))
@@ -75,6 +81,8 @@ def observe(state: PipelineState, watermark: int | None, now: int, timing: Pipel
         if stopped_at is None and state.watermark is not None:
             stopped_at = min(state.watermark, now)
         after = replace(after, stale_since=stopped_at, hold_until=None)
+    elif state.watermark is None and heard_since is not None and now - heard_since > timing.stale_after:
+        after = replace(after, stale_since=heard_since if state.stale_since is None else state.stale_since)
     if after.stale_since is not None and after.may_end_sessions(now, timing):
         if after.hold_until is None:
             return replace(after, hold_until=now + timing.ttl)

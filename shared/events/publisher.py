@@ -32,6 +32,8 @@ _LINKS = 4
 _ATTEMPTS = 3
 _ATTEMPT_SECONDS = 1.5
 _CALL_SECONDS = 5.0
+_PARTITIONS_AFTER = 60_000
+"""Milliseconds after which the hub is asked again for its partitions: it may have grown."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +58,10 @@ class HeartbeatPublisher:
         self._now = now
         # Making a batch opens the link that events without a partition go over.
         self._links = [Link(self._make_client, EventHubProducerClient.create_batch) for _ in range(_LINKS)]
-        self._control = Link(self._make_client, self._read_partition_ids)
+        self._control = Link(self._make_client, self._open_control)
         self._partition_ids: tuple[str, ...] = ()
+        self._partitions_read_at = 0
+        self._partitions_at_opening: tuple[str, ...] = ()
         self._canary_client: EventHubProducerClient | None = None
         # Last in, first out: a quiet process keeps using, and keeps open, a single connection.
         self._idle: asyncio.LifoQueue[Link] = asyncio.LifoQueue()
@@ -90,7 +94,15 @@ class HeartbeatPublisher:
         try:
             async with asyncio.timeout(_CALL_SECONDS):
                 client = await self._control.client()
+                # Where the clock was set back it is asked, too.
+                if abs(self._now() - self._partitions_read_at) >= _PARTITIONS_AFTER:
+                    await self._read_partition_ids(client)
+                if self._partition_ids != self._partitions_at_opening:
+                    # A client sends to no partition that it did not know from the beginning.
+                    self._control.discard()
+                    client = await self._control.client()
         except FAILURES as error:
+            self._control.discard()
             raise _unavailable(error) from error
         # A client's first canaries open a connection to each partition, which takes longer.
         limit = _ATTEMPT_SECONDS if client is self._canary_client else _CALL_SECONDS
@@ -114,7 +126,7 @@ class HeartbeatPublisher:
         }
 
     async def partition_ids(self) -> tuple[str, ...]:
-        """Returns the ids of the hub's partitions, as read when the connection was opened."""
+        """Returns the ids of the hub's partitions, as read within the last minute in which canaries were sent."""
         if not self._partition_ids:
             await self.ping()
         return self._partition_ids
@@ -150,8 +162,13 @@ class HeartbeatPublisher:
         self._credential = self._credential or azure_credential(self._connection.client_id)
         return EventHubProducerClient(self._connection.namespace or "", credential=self._credential, **options)
 
+    async def _open_control(self, client: EventHubProducerClient) -> None:
+        await self._read_partition_ids(client)
+        self._partitions_at_opening = self._partition_ids
+
     async def _read_partition_ids(self, client: EventHubProducerClient) -> None:
         self._partition_ids = tuple(await client.get_partition_ids())
+        self._partitions_read_at = self._now()
 
     def _enqueue(self, beats: list[str], deadline: float) -> _Entry:
         entry = _Entry(beats, _size(beats), deadline, asyncio.get_running_loop().create_future())

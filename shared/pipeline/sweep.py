@@ -204,7 +204,8 @@ class SessionSweep:
             logger.warning("no canaries: %s", error)
             ingested = None
         now = self._now()
-        after = observe(before, ingested, now, self._timing)
+        heard = await self._registry.heard_since(self._recovery.mark[0]) if before.watermark is None else None
+        after = observe(before, ingested, now, self._timing, heard_since=heard)
         backlog = 0 if after.watermark is None else await self._registry.count_due(after.watermark)
         # A rest (rule 7) lasts until those known to be gone have ended: the more of them do, the greater the share of
         # those who are heard.

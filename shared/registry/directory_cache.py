@@ -171,6 +171,21 @@ class DirectoryPublisher:
             value = await self._client.get(keys.DIRECTORY_FINGERPRINT)
         return text(value) if published is not None and value is not None else None
 
+    async def discard_torn(self) -> None:
+        """Takes a directory out of force of which a part is gone, so that it counts as never published.
+
+        Its parts may lie on different nodes. One whose table is empty counts as torn, too, and is published again.
+        """
+        with redis_errors():
+            generation = await self._client.get(keys.DIRECTORY_GENERATION)
+            if generation is None:
+                return
+            pipe = self._client.pipeline(transaction=False)
+            for key in _HASHES:
+                pipe.exists(key(int(generation)))
+            if not all(await pipe.execute()):
+                await self._client.delete(keys.DIRECTORY_GENERATION)
+
     async def departures(self) -> list[Departure]:
         """Returns the facilities that left or found a region by the directory in force and are not announced yet."""
         with redis_errors():

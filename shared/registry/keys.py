@@ -13,6 +13,8 @@ EPOCH = "epoch"
 """When this Redis data began (ms). Absent: the data was lost, or this is the first start."""
 PROGRESS = "progress"
 """A number that only rises. Where a process finds it lower than before, the server has gone back to older data."""
+BROKEN = "broken"
+"""The epoch of which a process has found out that data was lost: nobody goes on with it until a new one begins."""
 SERVER = "server"
 """The run of the Redis server (its run id) that a process vouches for which knew the data before it."""
 APPLIED = "applied"
@@ -45,10 +47,10 @@ SWEEP_LEASE = "lease:sweep"
 MONITOR_LEASE = "lease:monitor"
 RECOVERY_LEASE = "lease:recovery"
 WEBHOOK_LEASE = "lease:webhook"
-AGENTS_LEASE = "lease:agents"
-AGENTS_WANTED = "agents:wanted"
-AGENT_NEWS_LEASE = "lease:agent-news"
-AGENT_NEWS_WANTED = "agent-news:wanted"
+AGENTS_LEASE = "lease:{agents}"
+AGENTS_WANTED = "wanted:{agents}"
+AGENT_NEWS_LEASE = "lease:{agent-news}"
+AGENT_NEWS_WANTED = "wanted:{agent-news}"
 """These two as `BROADCAST_WANTED`: raised by whoever made work for the lease's holder."""
 
 HEARD = "."
@@ -183,6 +185,14 @@ class Partition:
     def watermark(self) -> str:
         """The moment (ms) up to which every end in this partition has been decided."""
         return f"watermark:{self.tag}"
+
+    @property
+    def progress(self) -> str:
+        """Hash: `epoch`, of which this partition's data is; `progress`, raised whenever something was written to it.
+
+        The partitions may lie on different nodes, of which one alone may lose what it held.
+        """
+        return f"progress:{self.tag}"
 
     @property
     def read(self) -> str:

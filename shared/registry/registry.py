@@ -123,6 +123,18 @@ class Registry:
                 pipe.zcount(partition.deadlines, "-inf", watermark)
             return sum(await pipe.execute())
 
+    async def heard_since(self, epoch: int) -> int | None:
+        """Returns since when there have been sessions in this epoch (ms), as long as no sweep has come by yet.
+
+        None without any session.
+        """
+        with redis_errors():
+            pipe = self._client.pipeline(transaction=False)
+            for partition in keys.ALL_PARTITIONS:
+                pipe.zrange(partition.deadlines, 0, 0, withscores=True)
+            dues = [due for reply in await pipe.execute() for _, due in reply]
+        return max(epoch, int(min(dues)) - self._timing.ttl) if dues else None
+
     async def census(self, watermark: int, heard_after: int) -> Census:
         """Counts the sessions online that did not say goodbye, and those of them heard after a moment (ms).
 

@@ -37,8 +37,9 @@ class Sequences:
             if base is None:
                 base = self._now()
                 await self._client.set(keys.SEQUENCE_BASE, base, nx=True)
-            # Also above what this process drew, in case that the server has just gone back to older data.
-            taken = max(int(base), self._drawn.get(region_id, 0))
+            # Also above what this process drew, in case that the server has just gone back to older data; and a number
+            # that begins anew, maybe because its node alone has lost its data, is ahead of all that can have been.
+            taken = max(int(base), self._drawn.get(region_id, 0), self._now() if number == 1 else 0)
             if number <= taken:
                 number = int(await self._client.incrby(key, taken + 1 - number))
         self._drawn[region_id] = number

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 
 import msgpack
 from redis.asyncio import Redis
-from redis.typing import EncodableT, FieldT
 
 from shared.domain.pipeline import PipelineState
 from shared.domain.silence import Silence
@@ -24,19 +23,13 @@ class Watermarks:
 
     def __init__(self, client: Redis) -> None:
         self._client = client
+        self._raise_to = load(client, "raise_to", prelude=False)
         self._save = load(client, "save_pipeline", prelude=False)
 
     async def record(self, canaries: Mapping[str, int]) -> None:
         """Notes the newest canary ingested per Event Hubs partition (send times in ms); call it after their batch."""
         with redis_errors():
-            known = await self._client.hmget(keys.INGESTED, list(canaries))
-            newer: dict[FieldT, EncodableT] = {
-                partition: sent_at
-                for (partition, sent_at), value in zip(canaries.items(), known, strict=True)
-                if value is None or int(value) < sent_at
-            }
-            if newer:
-                await self._client.hset(keys.INGESTED, mapping=newer)
+            await self._raise_to(keys=[keys.INGESTED], args=[part for pair in canaries.items() for part in pair])
 
     async def ingested(self, partitions: Collection[str]) -> int | None:
         """Returns the moment up to which every one of these partitions is ingested; None if one never was."""

@@ -25,9 +25,9 @@ from shared.limits import HeartbeatLimiter
 from shared.openapi import problems_of
 from shared.operations import Operation
 from shared.problems import DOCUMENTATION, UnauthenticatedError
-from shared.registry import keys
 from shared.registry.directory_cache import DirectoryPublisher
 from shared.registry.ended_ids import EndedIds
+from shared.registry.progress import Progress
 from shared.settings import Settings
 from shared.store.opening import open_monitor_store
 from tests.redis_server import running_redis
@@ -225,7 +225,7 @@ async def world(redis_port: int, tmp_path: Path) -> AsyncIterator[World]:
     world.ended_ids = Ended()
     world.limiter = HeartbeatLimiter(120)
     world.push = Push(world.settings.web_pubsub)
-    await world.redis.set(keys.EPOCH, 1)
+    await Progress(world.redis).begin(1)
     await DirectoryPublisher(world.redis, world.directory).publish(DIRECTORY, "1")
     bootstrap.override(world)
     yield world

@@ -10,6 +10,7 @@ from shared.domain.facility import FacilityStatus
 from shared.errors import DependencyUnavailableError
 from shared.pipeline.recovery import VERSION_JUMP
 from shared.registry import keys
+from shared.registry.keys import partition_of
 from tests.integration.pipeline_world import GRACE, TTL, World, make_world
 
 
@@ -144,3 +145,16 @@ async def test_a_first_start_is_not_stale(world: World) -> None:
     assert not (await world.watermarks.load()).stale
     assert await world.announcements() == []
     assert (await world.state("f-1")).version == 1
+
+
+async def test_a_directory_of_which_a_part_was_lost_is_published_again(
+    recorded: World, redis: Redis, tmp_path: Path
+) -> None:
+    """Its hashes lie on different nodes of a cluster, and without that of users nobody would belong anywhere."""
+    generation = int(await redis.get(keys.DIRECTORY_GENERATION) or 0)
+    await redis.delete(keys.directory_users(generation), partition_of("f-1").progress)
+    new = make_world(redis, tmp_path)
+    assert (await new.beat("u-9")).began == 2
+    assert await new.registry.online_sessions_of([("f-3", partition_of("f-3"))]) == [[("u-9", "s")]]
+    assert await redis.xlen(keys.REGION_MOVES) == 0, "nobody moved"
+    await new.close()

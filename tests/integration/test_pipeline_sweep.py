@@ -176,3 +176,29 @@ async def _next_message(listener: PubSub) -> dict[str, bytes]:
             return dict(message)
         await asyncio.sleep(0)
     raise AssertionError("nothing was announced")
+
+
+async def test_a_first_start_of_which_one_partition_is_never_read_is_stale_once_sessions_are_there(
+    world: World,
+) -> None:
+    """Nobody would ever expire, and nobody would be told why."""
+    world.publisher.held.add("1")
+    await world.sweep_after(0)
+    await world.sweep_after(STALE_AFTER + 5_000)
+    assert await world.announcements() == [], "without sessions a first start is not stalled"
+    await world.beat("u-1")
+    first_heard = world.time
+    await world.sweep_after(STALE_AFTER // 2)
+    assert await world.announcements() == []
+    await world.run_on(TTL + 20_000)
+    assert await world.announcements() == [(True, first_heard)]
+    assert (await world.watermarks.load()).stale
+    assert (await world.state("f-1")).status is FacilityStatus.ONLINE
+
+    await world.publisher.release("1")
+    await world.run_on(TTL + 30_000)
+    assert [stale for stale, _ in await world.announcements()] == [True, False]
+    assert await world.changes("f-1") == [
+        ("online", first_heard, 1, "heartbeat"),
+        ("offline", first_heard + TTL, 2, "expired"),
+    ]

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from azure.eventhub import EventData
+from azure.eventhub.aio._client_base_async import ClientBaseAsync
 
 from shared.connections import EventHubConnection
 from shared.domain.heartbeat import AgentStatus, Heartbeat
@@ -139,6 +140,28 @@ async def test_each_partition_gets_a_canary(publisher: HeartbeatPublisher, emula
     assert {content(event) for event in await read_events(emulator, 8)} == {
         Canary(partition_id, sent_at) for partition_id in PARTITIONS for sent_at in (1000, 2000)
     }
+
+
+async def test_partitions_that_a_hub_is_given_later_get_canaries_within_a_minute(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, time_now = {"0", "1"}, [clock()]
+    read = ClientBaseAsync._get_partition_ids_async
+
+    async def read_known(client: ClientBaseAsync) -> list[str]:
+        return [each for each in await read(client) if each in known]
+
+    monkeypatch.setattr(ClientBaseAsync, "_get_partition_ids_async", read_known)
+    connection = EventHubConnection(HUB, "$Default", connection_string=emulator.connection_string())
+    publisher = HeartbeatPublisher(connection, 10, lambda: time_now[0])
+    assert set(await publisher.send_canaries(time_now[0])) == {"0", "1"}
+    known |= PARTITIONS
+    time_now[0] += 59_999
+    assert set(await publisher.send_canaries(time_now[0])) == {"0", "1"}, "asked once a minute"
+    time_now[0] += 1
+    assert set(await publisher.send_canaries(time_now[0])) == PARTITIONS
+    assert set(await publisher.partition_ids()) == PARTITIONS
+    await publisher.close()
 
 
 async def test_a_connection_that_was_idle_for_long_is_replaced(

@@ -17,7 +17,7 @@ from shared.registry import keys
 from shared.registry.agents import Position
 from shared.registry.client import connect
 from tests.integration.pipeline_world import TTL, World, make_world
-from tests.redis_cluster import running_cluster
+from tests.redis_cluster import NODES, running_cluster
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,12 @@ async def test_agents_are_followed_changed_compared_and_told(world: World) -> No
     assert ("u-9", "offline") in [(target, message.get("agentStatus")) for target, message in world.push.unnumbered]
 
 
+@pytest.mark.parametrize("errand", ["agent_follower", "agent_announcer"])
+async def test_an_errand_comes_to_its_end(world: World, errand: str) -> None:
+    """It gives its lease back unless the counter beside it was raised, which one script looks at."""
+    await getattr(world, errand).errand.run()
+
+
 async def test_lost_data_is_restored(world: World) -> None:
     await world.beat("u-1")
     await world.monitor.run()
@@ -87,6 +93,47 @@ async def test_lost_data_is_restored(world: World) -> None:
     state = await world.state("f-1")
     assert (state.status, state.version) == (FacilityStatus.ONLINE, 1 + VERSION_JUMP)
     assert [stale for stale, _ in await world.announcements()] == [True]
+
+
+async def copy(node: Redis) -> dict[bytes, bytes]:
+    """What a node holds, as its replica may have it when it takes over."""
+    return {key: dumped async for key in node.scan_iter() if (dumped := await node.dump(key)) is not None}
+
+
+@pytest.mark.parametrize("is_older", [False, True], ids=["gone", "older"])
+@pytest.mark.parametrize("index", range(NODES))
+async def test_what_one_node_loses_is_noticed_and_nothing_goes_back(
+    world: World, ports: list[int], index: int, is_older: bool
+) -> None:
+    async with Redis(port=ports[index]) as node:
+        await world.run_on(20_000, beats=["u-1", "u-2", "u-9"])
+        older = await copy(node) if is_older else {}
+        await world.beat("u-9", leaving=True)
+        await world.run_on(20_000, beats=["u-1", "u-2"])
+        await world.monitor.run()
+        facilities = {name: await world.state(name) for name in ("f-1", "f-2", "f-3")}
+        assert [each.version for each in facilities.values()] == [1, 1, 2]
+        numbers = {message["regionId"]: message["sequence"] for message in await world.deliver()}
+        assert numbers.keys() == {"r-1", "r-2"}
+        world.push.sent.clear()
+
+        await node.flushall()
+        for key, dumped in older.items():
+            await node.restore(key, 0, dumped, replace=True)
+        await world.run_on(10_000, beats=["u-1", "u-2"])
+    assert [stale for stale, _ in await world.announcements()] == [True]
+    for name, before in facilities.items():
+        after = await world.state(name)
+        assert (after.status, after.version) == (before.status, before.version + VERSION_JUMP)
+    await world.run_on(TTL + 20_000, beats=["u-1", "u-2"])
+    assert not (await world.watermarks.load()).stale
+    for message in await world.deliver():
+        assert message["sequence"] > numbers[message["regionId"]]
+        numbers[message["regionId"]] = message["sequence"]
+    for name, before in facilities.items():
+        after = await world.state(name)
+        assert (after.status, after.version) == (before.status, before.version + VERSION_JUMP)
+    await world.monitor.run()
 
 
 async def test_the_partitions_are_spread_over_the_nodes(ports: list[int]) -> None:

@@ -19,6 +19,27 @@ def test_the_first_watermark_is_taken_and_sessions_may_end() -> None:
     assert state.may_end_sessions(50_000, TIMING)
 
 
+def test_a_first_start_with_sessions_but_a_stream_of_which_a_part_is_not_read_is_stalled_since_they_are_heard() -> None:
+    assert observe(PipelineState(), None, 53_000, TIMING, heard_since=50_000) == PipelineState()
+    stalled = observe(PipelineState(), None, 53_001, TIMING, heard_since=50_000)
+    assert stalled == PipelineState(stale_since=50_000)
+    assert not stalled.may_end_sessions(53_001, TIMING)
+    assert observe(stalled, None, 70_000, TIMING, heard_since=51_000) == stalled
+    current = observe(stalled, 79_800, 80_000, TIMING, heard_since=50_000)
+    assert current == PipelineState(watermark=79_800, stale_since=50_000, hold_until=90_000)
+    assert observe(current, 90_000, 90_100, PipelineTiming(20_000, 10_000)) == PipelineState(watermark=90_000)
+
+
+def test_a_first_watermark_that_comes_too_late_lets_nobody_expire_at_once() -> None:
+    state = observe(PipelineState(), 79_800, 80_000, TIMING, heard_since=50_000)
+    assert state == PipelineState(watermark=79_800, stale_since=50_000, hold_until=90_000)
+
+
+def test_sessions_do_not_matter_once_there_is_a_watermark() -> None:
+    state = observe(PipelineState(watermark=79_000), 79_800, 80_000, TIMING, heard_since=1)
+    assert state == PipelineState(watermark=79_800)
+
+
 def test_the_watermark_never_goes_back() -> None:
     assert observe(PipelineState(watermark=10_000), 9_000, 10_500, TIMING).watermark == 10_000
 
