@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from shared.domain.facility import FacilityStatus
 from shared.errors import DependencyUnavailableError
-from shared.pipeline.recovery import VERSION_JUMP
+from shared.pipeline.recovery import ADVANCE_EVERY, VERSION_JUMP
 from shared.registry import keys
 from shared.registry.keys import Partition, partition_of
 from shared.registry.sequences import Sequences
@@ -86,6 +86,7 @@ async def test_an_older_copy_of_a_partition_is_noticed_by_who_remembers(world: W
 async def test_a_copy_that_lacks_nothing_but_the_last_batch_is_noticed_by_who_applied_it(world: World) -> None:
     """Also during a hold, in which the watermarks of the partitions stand still."""
     older = await copy(world.client, LOST)
+    world._clock[0] += ADVANCE_EVERY
     await world.recovery.ensure("0", 2)
     await world.hear([("f-1", "u-9")])
     await world.recovery.applied("0", 2)
