@@ -61,7 +61,9 @@ _sweep_backlog = _Latest(
     "facility_pulse.sweep_backlog", "{facility}", "Facilities that a sweep found waiting for their turn."
 )
 _sessions_online = _Latest(
-    "facility_pulse.sessions_online", "{session}", "Sessions online, estimated beyond about 8,000."
+    "facility_pulse.sessions_online",
+    "{session}",
+    "Sessions online; beyond about 8,000 one at several facilities counts at each.",
 )
 
 _OUTDATED_SECONDS = 150.0

@@ -231,8 +231,7 @@ class SessionMonitor:
         await self._registry.unblock(self._now())
 
     async def _count_sessions(self) -> None:
-        now = self._now()
-        metrics.counted((await self._registry.census(now, now)).online)
+        metrics.counted(await self._registry.count_online(self._now()))
 
     async def _prune(self) -> None:
         now = self._now()

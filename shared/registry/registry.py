@@ -44,6 +44,7 @@ class Registry:
         self._states = load(client, "states")
         self._attest = load(client, "attest")
         self._census = load(client, "census")
+        self._online = load(client, "online")
         self._look_again = load(client, "look_again")
 
     async def ingest(self, placed: Iterable[tuple[str, Heartbeat]], reading: Reading | None = None) -> IngestResult:
@@ -134,6 +135,17 @@ class Registry:
                 pipe.zrange(partition.deadlines, 0, 0, withscores=True)
             dues = [due for reply in await pipe.execute() for _, due in reply]
         return max(epoch, int(min(dues)) - self._timing.ttl) if dues else None
+
+    async def count_online(self, now: int) -> int:
+        """Returns how many sessions are online: each once up to about 8,000, beyond at each of its facilities."""
+        with redis_errors():
+            counts = await asyncio.gather(
+                *(
+                    self._online(keys=partition.script_keys(), args=self._common(partition))
+                    for partition in keys.ALL_PARTITIONS
+                )
+            )
+        return (await self.census(now, now)).online if sum(counts) <= keys.PARTITIONS * _CENSUS_SAMPLE else sum(counts)
 
     async def census(self, watermark: int, heard_after: int) -> Census:
         """Counts the sessions online that did not say goodbye, and those of them heard after a moment (ms).

@@ -250,3 +250,12 @@ async def test_what_ended_and_waits_for_sql_does_not_blur_the_sample(world: Worl
     census = await world.registry.census(now, now - 6_000)
     assert census.online == pytest.approx(1_000, rel=0.02)
     assert census.heard / census.online == pytest.approx(0.4, abs=0.15)
+
+
+async def test_sessions_online_are_people_where_they_are_few_and_presences_where_they_are_many(world: World) -> None:
+    now = world.now()
+    await world.registry.ingest([(site, Heartbeat("u", "s", now)) for site in ("f-1", "f-2", "f-3")])
+    assert await world.registry.count_online(now) == 1
+    for facility in range(20):
+        await world.registry.ingest([(f"site-{facility}", Heartbeat(f"u-{n}", "s", now)) for n in range(500)])
+    assert await world.registry.count_online(now) == 3 + 20 * 500

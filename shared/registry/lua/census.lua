@@ -56,7 +56,7 @@ else
   states, exact = redis.call('HRANDFIELD', FACILITIES, MOST, 'WITHVALUES'), false
 end
 for i = 1, #states, 2 do
-  local _, _, _, sessions = struct.unpack(FACILITY, states[i + 1])
+  local sessions = sessions_of(states[i + 1])
   if sessions > 0 then
     facilities[#facilities + 1], sizes[#sizes + 1] = states[i], sessions
     total = total + sessions

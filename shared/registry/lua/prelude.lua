@@ -35,6 +35,9 @@ local SESSION = '>I6I6I6I6B'
 -- Facility state: status (1 online), since, version, online sessions, reason, newest end, its reason.
 local FACILITY = '>BI6I6I4BI6B'
 
+-- Returns how many sessions a facility's packed state counts; cheaper than unpacking it.
+local function sessions_of(raw) return (struct.unpack('>I4', raw, 14)) end
+
 local function sessions_key(facility) return 'sessions:' .. tag .. ':' .. facility end
 
 local function unpack_heard(raw)
