@@ -135,3 +135,21 @@ async def test_a_notification_does_not_end_a_stall_that_only_the_sweep_may_end(s
     key = partition_of("f-1").session("f-1", "u-of-f-1/s")
     assert (await site.sweeper.run_for_key(key)).ended == 0
     assert await site.offline() == []
+
+
+async def test_what_an_older_copy_would_send_waits_until_it_is_restored(
+    site: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[int] = []
+    monkeypatch.setattr(site.sweeper._alerts, "call_webhook", lambda: called.append(site.time))
+
+    async def away() -> None:
+        raise DependencyUnavailableError("sql", "away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(site.recovery, "ensure", away)
+        with pytest.raises(DependencyUnavailableError):
+            await site.at(TTL)
+    assert not called
+    await site.at(TTL + 1_000)
+    assert called == [TTL + 1_000]
